@@ -7,7 +7,7 @@ use timebase::{
 };
 
 fn bounds(lo: i64, hi: i64) -> Bounds {
-    Bounds::new(Span::from_ns(lo), Span::from_ns(hi)).unwrap()
+    Bounds::between(Span::from_ns(lo), Span::from_ns(hi))
 }
 
 pub(crate) fn report() -> Report {
