@@ -1,0 +1,1 @@
+//! The real binaries, end to end.

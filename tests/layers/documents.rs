@@ -1,0 +1,30 @@
+use std::fs;
+
+use timebase::{Answer, SyncState, Verdict};
+
+use crate::metadata::root;
+
+/// Proves that every word a report can carry is explained where protocol words are looked up.
+#[test]
+fn words_of_the_wire_are_documented() {
+    let text = fs::read_to_string(root().join("docs/WIRE.md")).unwrap();
+    let verdicts = Verdict::all().map(Verdict::word);
+    let states = SyncState::ALL.into_iter().map(SyncState::word);
+    let answers = Answer::ALL.into_iter().map(Answer::word);
+    let missing: Vec<_> = verdicts
+        .chain(states)
+        .chain(answers)
+        .filter(|word| !text.contains(&format!("`{word}`")))
+        .collect();
+    assert!(missing.is_empty(), "docs/WIRE.md does not explain {missing:?}");
+}
+
+/// Proves that the sample configuration files are TOML as they stand.
+#[test]
+fn sample_files_parse() {
+    for file in ["collector/collector.default.toml", "agent/agent.default.toml"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let parsed: Result<toml::Table, _> = toml::from_str(&text);
+        assert!(parsed.is_ok(), "{file}: {parsed:?}");
+    }
+}

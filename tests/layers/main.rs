@@ -1,0 +1,8 @@
+//! The rules of the house, checked against its own sources: who may depend on whom, what licences
+//! come in, where clocks and unsafe code live, that words and files stay in order.
+
+mod dependencies;
+mod documents;
+mod licences;
+mod metadata;
+mod sources;

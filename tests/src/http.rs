@@ -1,0 +1,19 @@
+use std::time::Duration;
+
+use anyhow::Result;
+
+/// What an HTTP endpoint answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Body as text.
+    pub body: String,
+}
+
+/// GET `http://127.0.0.1:port/path`.
+pub async fn get(port: u16, path: &str) -> Result<Answer> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let response = client.get(format!("http://127.0.0.1:{port}{path}")).send().await?;
+    Ok(Answer { status: response.status().as_u16(), body: response.text().await? })
+}

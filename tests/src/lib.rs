@@ -1,0 +1,23 @@
+//! What the whole-house tests are built from: the real binaries, real time sources, a real receiver.
+//!
+//! `House` starts a collector with its own Postgres in a temporary folder; agents, sources, a
+//! webhook receiver and a browser are added to it. Nothing here stands in for a part of the product:
+//! the only thing made up is the time that [`NtpServer`] tells. Waiting is polling with a deadline
+//! ([`eventually`]), never a sleep that hopes.
+
+mod chronyd;
+mod clock;
+mod http;
+mod ntp_server;
+mod process;
+mod receiver;
+mod skip;
+mod wait;
+
+pub use chronyd::Chronyd;
+pub use http::{Answer, get};
+pub use ntp_server::{Claims, NtpServer, Reply};
+pub use process::{Process, binary, free_port};
+pub use receiver::{Delivery, Receiver};
+pub use skip::skip;
+pub use wait::eventually;
