@@ -1,0 +1,61 @@
+//! Intervals in words, for sentences: "700 to 720 ms ahead".
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use timebase::{Bounds, Span};
+
+/// Where a clock is: "700 to 720 ms ahead", "between 5.00 ms behind and 20.0 ms ahead".
+pub(crate) fn ahead_or_behind(error: Bounds) -> String {
+    if error.lo() >= Span::ZERO {
+        format!("{} ahead", range(error.lo(), error.hi()))
+    } else if error.hi() <= Span::ZERO {
+        format!("{} behind", range(-error.hi(), -error.lo()))
+    } else {
+        format!("between {} behind and {} ahead", -error.lo(), error.hi())
+    }
+}
+
+/// The same between two clocks: "700 to 720 ms ahead of nova-1".
+pub(crate) fn ahead_of(lead: Bounds, other: &str) -> String {
+    format!("{} of {other}", ahead_or_behind(lead))
+}
+
+/// "700 to 720 ms", or one value if both read alike. Both ends are at least zero.
+fn range(lo: Span, hi: Span) -> String {
+    let (lo, hi) = (lo.to_string(), hi.to_string());
+    if lo == hi {
+        return hi;
+    }
+    match (lo.split_once(' '), hi.split_once(' ')) {
+        (Some((number, unit)), Some((_, other))) if unit == other => format!("{number} to {hi}"),
+        _ => format!("{lo} to {hi}"),
+    }
+}
+
+/// "1 host", "3 hosts".
+pub(crate) fn count(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sentences say ahead or behind with one unit where one is enough.
+    #[test]
+    fn intervals_read_as_people_say_them() {
+        let ms = |lo, hi| Bounds::between(Span::from_millis(lo), Span::from_millis(hi));
+        for (bounds, text) in [
+            (ms(700, 720), "700 to 720 ms ahead"),
+            (ms(-720, -700), "700 to 720 ms behind"),
+            (ms(700, 1200), "700 ms to 1.20 s ahead"),
+            (ms(-5, 20), "between 5.00 ms behind and 20.0 ms ahead"),
+            (ms(3, 3), "3.00 ms ahead"),
+        ] {
+            assert_eq!(ahead_or_behind(bounds), text);
+        }
+        assert_eq!(count(1, "host"), "1 host");
+        assert_eq!(count(0, "host"), "0 hosts");
+    }
+}
