@@ -1,1 +1,14 @@
-//! stub
+//! The agent: the shell around [`agent_core`] that owns sockets, clocks, disk and network.
+//!
+//! The time path (sockets, stamps, clocks, engine) runs on one thread ([`timekeeper`]); everything
+//! slow (spool, gRPC, HTTP) runs on another runtime and hears of it through bounded channels. It
+//! observes only: nothing here can set a clock.
+
+pub mod config;
+pub mod discipliner;
+mod exchange;
+pub mod identity;
+pub mod sources;
+pub mod spool;
+pub mod sys;
+pub mod uplink;

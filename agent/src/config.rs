@@ -1,0 +1,224 @@
+//! The agent's configuration: the documented default file, overridden by the user's file, then by
+//! the command line.
+
+mod merge;
+mod text;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use timebase::{Ppb, Span};
+
+use crate::sources::ServerName;
+
+/// The documented sample file is the default.
+pub const DEFAULT: &str = include_str!("../agent.default.toml");
+
+/// Report intervals outside of this make no sense: more often loads the fleet, more rarely makes the
+/// collector call the host silent.
+const REPORT_INTERVAL: std::ops::RangeInclusive<Span> = Span::SECOND..=Span::from_secs(600);
+/// Poll exponents the engine takes (62.5 ms to 36 h), from one second up.
+const POLL: std::ops::RangeInclusive<i8> = 0..=17;
+/// The least spool that holds something useful.
+const SPOOL_LEAST: u64 = 64 * 1024;
+/// Oscillators worse than this are broken; better than 0.1 ppm need no agent.
+const DRIFT_PPM: std::ops::RangeInclusive<u32> = 1..=100_000;
+
+/// Everything that can be set. See `agent.default.toml` for what each means.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented once, in agent.default.toml")]
+pub struct Config {
+    #[serde(with = "text::optional")]
+    pub name: Option<String>,
+    pub service: String,
+    #[serde(with = "text::optional")]
+    pub state_dir: Option<PathBuf>,
+    #[serde(with = "text::optional")]
+    pub collector: Option<String>,
+    pub allow_plain: bool,
+    #[serde(with = "text::optional")]
+    pub ca_file: Option<PathBuf>,
+    #[serde(with = "text::optional")]
+    pub join_token_file: Option<PathBuf>,
+    #[serde(with = "text::span")]
+    pub report_interval: Span,
+    pub spool_bytes: u64,
+    pub labels: BTreeMap<String, String>,
+    pub ntp: Ntp,
+    pub observe: Observe,
+    pub status: Status,
+    pub log: Log,
+}
+
+/// The `[ntp]` table.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented once, in agent.default.toml")]
+pub struct Ntp {
+    pub servers: Vec<ServerName>,
+    pub min_poll: i8,
+    pub max_poll: i8,
+    pub iburst: bool,
+    pub drift_limit_ppm: u32,
+}
+
+impl Ntp {
+    /// The drift limit.
+    pub fn drift_limit(&self) -> Ppb {
+        Ppb::from_ppm(self.drift_limit_ppm.into())
+    }
+}
+
+/// The `[observe]` table.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Observe {
+    /// Where metrics and health are served, if at all.
+    #[serde(with = "text::off_or")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// The `[status]` table.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Status {
+    /// A path, "" for the usual place, "off" for none.
+    pub socket: String,
+}
+
+/// The `[log]` table.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Which lines are written.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{0}: {1}")]
+    Read(PathBuf, std::io::Error),
+    /// Not TOML, an unknown key, or a value of the wrong kind; says the line.
+    #[error("{file}: {error}")]
+    Parse {
+        /// The file.
+        file: PathBuf,
+        /// With line, column and key.
+        error: toml::de::Error,
+    },
+    /// A value out of its range.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key, with its table.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// The defaults, overridden by `file` if given. Not yet [validated](Self::validate).
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| ConfigError::Read(path.to_owned(), error))?,
+            None => String::new(),
+        };
+        merge::over_default(DEFAULT, &text).map_err(|error| ConfigError::Parse {
+            file: file.unwrap_or(Path::new("the built-in defaults")).to_owned(),
+            error,
+        })
+    }
+
+    /// Checks what the type alone does not.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |key, problem: String| Err(ConfigError::Value { key, problem });
+        if !REPORT_INTERVAL.contains(&self.report_interval) {
+            return wrong("report-interval", "must be from 1 s to 10 min".to_owned());
+        }
+        if self.spool_bytes < SPOOL_LEAST {
+            return wrong("spool-bytes", format!("must be at least {SPOOL_LEAST}"));
+        }
+        let range = format!("must be from {} to {}", POLL.start(), POLL.end());
+        if !POLL.contains(&self.ntp.min_poll) {
+            return wrong("ntp.min-poll", range);
+        }
+        if !POLL.contains(&self.ntp.max_poll) {
+            return wrong("ntp.max-poll", range);
+        }
+        if self.ntp.min_poll > self.ntp.max_poll {
+            return wrong("ntp.min-poll", "is above ntp.max-poll".to_owned());
+        }
+        if !DRIFT_PPM.contains(&self.ntp.drift_limit_ppm) {
+            return wrong("ntp.drift-limit-ppm", "must be from 1 to 100000".to_owned());
+        }
+        let texts = [("name", self.name.as_deref().unwrap_or("")), ("service", &self.service)];
+        let labels = self.labels.iter().flat_map(|(k, v)| [("labels", k.as_str()), ("labels", v)]);
+        for (key, text) in texts.into_iter().chain(labels) {
+            if let Err(refusal) = fleet_proto::convert::name(text.to_owned(), key) {
+                return wrong(key, refusal.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// The state directory, set or by default.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(default_state_dir)
+    }
+
+    /// The status socket, unless it is off.
+    pub fn socket(&self) -> Option<PathBuf> {
+        match self.status.socket.as_str() {
+            "off" => None,
+            "" => Some(self.state_dir().join("agent.sock")),
+            path => Some(path.into()),
+        }
+    }
+
+    /// The host's name, set or the system's.
+    pub fn host_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let system = nix::unistd::gethostname().ok();
+            system.and_then(|name| name.into_string().ok()).unwrap_or_else(|| "unnamed".to_owned())
+        })
+    }
+
+    /// The effective file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("invariant: every value of a configuration has a TOML form")
+    }
+}
+
+fn default_state_dir() -> PathBuf {
+    let home_state = || {
+        let xdg = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty());
+        xdg.map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))
+    };
+    match home_state() {
+        Some(state) if !nix::unistd::geteuid().is_root() => state.join("truechimer-agent"),
+        _ => "/var/lib/truechimer-agent".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

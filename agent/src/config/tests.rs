@@ -1,0 +1,50 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    let config: Config = merge::over_default(DEFAULT, text).map_err(|error| error.to_string())?;
+    config.validate().map_err(|error| error.to_string())?;
+    Ok(config)
+}
+
+/// Proves that the documented sample is complete and usable, and survives printing and reading.
+#[test]
+fn the_sample_file_is_the_default() {
+    let config = parse("").unwrap();
+    assert_eq!(config.report_interval, Span::from_secs(10));
+    assert_eq!(config.observe.listen, Some("127.0.0.1:4463".parse().unwrap()));
+    let again: Config = toml::from_str(&config.to_toml()).unwrap();
+    assert_eq!(again.to_toml(), config.to_toml());
+}
+
+/// Proves that a user's file changes what it names and nothing else, tables included.
+#[test]
+fn a_file_overrides_table_by_table() {
+    let config = parse("report-interval = \"1 s\"\n[ntp]\nmin-poll = 4\n[labels]\nrack = \"b2\"")
+        .unwrap();
+    assert_eq!(config.report_interval, Span::SECOND);
+    assert_eq!((config.ntp.min_poll, config.ntp.max_poll), (4, 8));
+    assert_eq!(config.labels["rack"], "b2");
+}
+
+/// Proves that every kind of mistake is answered with its key and, where it has one, its line.
+#[test]
+fn mistakes_are_named_with_key_and_line() {
+    for (text, line, key) in [
+        ("service = \"web\"\nreport-intervall = \"1 s\"", "line 2", "report-intervall"),
+        ("[ntp]\nservers = \"one\"", "line 2", "servers"),
+        ("[ntp]\n\n\nmin-pol = 3", "line 4", "min-pol"),
+        ("report-interval = \"5 parsecs\"", "line 1", "report-interval"),
+        ("[observe]\nlisten = \"here\"", "line 2", "listen"),
+        ("[ntp]\nservers = [\"ok\", \"a b\"]", "line 2", "a b"),
+        ("service = ", "line 1", "service"),
+        ("report-interval = \"1 ms\"", "", "report-interval"),
+        ("[ntp]\nmin-poll = 9", "", "ntp.min-poll"),
+        ("[ntp]\nmax-poll = 99", "", "ntp.max-poll"),
+        ("spool-bytes = 10", "", "spool-bytes"),
+        ("[labels]\nrack = \"\\u0007\"", "", "labels"),
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(error.contains(key), "{text}: {error}");
+        assert!(error.contains(line), "{text}: {error}");
+    }
+}

@@ -1,0 +1,183 @@
+//! One request and its answers: the socket, the clock readings around it, and the stamps they give.
+//!
+//! The kernel stamps packets on CLOCK_REALTIME; the engine thinks on the raw clock. What lies between
+//! the two is read before and after, and the stamp becomes the hull of what it may have been on the
+//! raw clock. If somebody set the clock in between, the kernel's stamp means nothing and the exchange
+//! is given up.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use agent_core::{ClockReading, SendToken, SourceId, Stamp};
+use timebase::{Bounds, Host, Raw, Span, StampKind, Timestamp};
+use tokio::sync::mpsc;
+use tracing::{debug, trace};
+
+use crate::sys::clock;
+use crate::sys::udp::StampedSocket;
+
+/// How long an answer is waited for; longer than any delay that would make a useful window.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
+/// More than a clock can be slewed during one exchange: beyond this it was set.
+const STEP_BETWEEN_READINGS: Span = Span::from_ns(500_000);
+/// Datagrams taken from one socket. Only the server asked can send to it, so more than a few means a
+/// broken or hostile one.
+const MAX_DATAGRAMS: usize = 8;
+
+/// What an exchange has to tell the engine.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// The request left.
+    Sent(SendToken, Stamp),
+    /// The request did not leave, or its stamp cannot be trusted.
+    Failed(SendToken),
+    /// A datagram arrived on the request's socket.
+    Datagram(SourceId, Vec<u8>, Stamp),
+}
+
+/// A request to carry out.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) source: SourceId,
+    pub(crate) server: SocketAddr,
+    pub(crate) token: SendToken,
+    pub(crate) packet: [u8; 48],
+}
+
+/// Sends the request and tells what comes of it, until the patience ends or the task is aborted.
+pub(crate) async fn exchange(request: Request, heard: mpsc::Sender<Heard>) {
+    let Request { source, server, token, packet } = request;
+    let socket = match StampedSocket::connect(server) {
+        Ok(socket) => socket,
+        Err(error) => {
+            debug!(source.addr = %server, "no socket to {server}: {error}");
+            let _ = heard.send(Heard::Failed(token)).await;
+            return;
+        }
+    };
+    let before = clock::cross_read();
+    if let Err(error) = socket.send(&packet) {
+        debug!(source.addr = %server, "cannot send to {server}: {error}");
+        let _ = heard.send(Heard::Failed(token)).await;
+        return;
+    }
+    let after_send = clock::cross_read();
+    let kernel = socket.sent_stamp(0).await;
+    let after_stamp = clock::cross_read();
+    let stamp = match kernel {
+        Some(stamp) => Between(before, after_stamp).kernel(stamp),
+        None => Some(Between(before, after_send).user()),
+    };
+    let Some(stamp) = stamp else {
+        debug!(source.addr = %server, "the clock was set while asking {server}: given up");
+        let _ = heard.send(Heard::Failed(token)).await;
+        return;
+    };
+    trace!(source.addr = %server, ?stamp, "sent");
+    if heard.send(Heard::Sent(token, stamp)).await.is_ok() {
+        let _ = tokio::time::timeout(
+            ANSWER_PATIENCE,
+            listen(&socket, source, server, after_send, &heard),
+        )
+        .await;
+    }
+}
+
+async fn listen(
+    socket: &StampedSocket,
+    source: SourceId,
+    server: SocketAddr,
+    before: ClockReading,
+    heard: &mpsc::Sender<Heard>,
+) {
+    for _ in 0..MAX_DATAGRAMS {
+        let received = match socket.receive().await {
+            Ok(received) => received,
+            Err(error) => {
+                debug!(source.addr = %server, "{server} does not answer: {error}");
+                return;
+            }
+        };
+        let between = Between(before, clock::cross_read());
+        let stamp = match received.stamp {
+            Some(stamp) => between.kernel(stamp),
+            None => Some(between.user()),
+        };
+        let Some(stamp) = stamp else {
+            debug!(source.addr = %server, "the clock was set while {server} answered: given up");
+            return;
+        };
+        trace!(source.addr = %server, ?stamp, "received {} bytes", received.bytes.len());
+        if heard.send(Heard::Datagram(source, received.bytes, stamp)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Clock readings before and after a stamp was taken.
+struct Between(ClockReading, ClockReading);
+
+impl Between {
+    /// A stamp taken by nobody: some moment between the readings.
+    fn user(&self) -> Stamp {
+        Stamp {
+            earliest: self.0.raw - self.0.uncertainty,
+            latest: self.1.raw + self.1.uncertainty,
+            kind: StampKind::User,
+        }
+    }
+
+    /// A kernel stamp on the raw clock; `None` if the clock was set between the readings.
+    fn kernel(&self, stamp: Timestamp<Host>) -> Option<Stamp> {
+        let difference = |reading: &ClockReading| {
+            Bounds::around(reading.difference(), reading.uncertainty)
+        };
+        let hull = difference(&self.0).hull(difference(&self.1));
+        if hull.width() > STEP_BETWEEN_READINGS {
+            return None;
+        }
+        let on_raw = |difference: Span| -> Timestamp<Raw> {
+            Timestamp::from_ns(stamp.as_ns().saturating_sub(difference.as_ns()))
+        };
+        // The packet passed between the readings: what lies outside is a stamp of something else, or
+        // of a clock that was set and set back.
+        let outer = self.user();
+        let earliest = on_raw(hull.hi()).max(outer.earliest);
+        let latest = std::cmp::min(on_raw(hull.lo()), outer.latest);
+        (earliest <= latest).then_some(Stamp { earliest, latest, kind: StampKind::Kernel })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(raw: i64, difference: i64, uncertainty: i64) -> ClockReading {
+        ClockReading {
+            raw: Timestamp::from_ns(raw),
+            realtime: Timestamp::from_ns(raw + difference),
+            uncertainty: Span::from_ns(uncertainty),
+        }
+    }
+
+    /// Proves that the raw stamp contains the true moment however the clock was slewed meanwhile.
+    #[test]
+    fn a_kernel_stamp_becomes_the_hull_of_both_readings() {
+        let between = Between(reading(1_000, 50_000, 10), reading(9_000, 50_200, 20));
+        let stamp = between.kernel(Timestamp::from_ns(55_000)).unwrap();
+        // realtime − raw lies in [49 990, 50 220].
+        assert_eq!(stamp.earliest.as_ns(), 4_780);
+        assert_eq!(stamp.latest.as_ns(), 5_010);
+        assert_eq!(stamp.kind, StampKind::Kernel);
+    }
+
+    /// Proves that a step between the readings, or a stamp from outside of them, is not believed.
+    #[test]
+    fn a_clock_that_was_set_gives_no_stamp() {
+        let stepped = Between(reading(1_000, 50_000, 10), reading(9_000, 750_000, 10));
+        assert_eq!(stepped.kernel(Timestamp::from_ns(55_000)), None);
+        let quiet = Between(reading(1_000, 50_000, 10), reading(9_000, 50_000, 10));
+        assert_eq!(quiet.kernel(Timestamp::from_ns(70_000)), None);
+        assert_eq!(quiet.kernel(Timestamp::from_ns(40_000)), None);
+    }
+}

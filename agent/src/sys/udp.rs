@@ -1,0 +1,205 @@
+//! UDP sockets whose packets the kernel stamps on their way out and in.
+//!
+//! A fresh connected socket per request: the port is random every time, and only the server asked can
+//! answer. Stamps are CLOCK_REALTIME; turning them into the raw scale is the caller's job
+//! ([`crate::exchange`]), because it takes clock readings around the exchange.
+
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, TimestampingFlag, recvmsg, setsockopt, sockopt,
+};
+use timebase::{Host, Timestamp};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
+
+use super::readiness::watch;
+
+/// Longest answer read. NTP without extension fields has 48 bytes; more than this is not NTP.
+pub const MAX_DATAGRAM: usize = 2048;
+/// Room for control messages: three stamps, an extended error with its address, and slack.
+const CONTROL_BYTES: usize = 512;
+/// How long to wait for the kernel's stamp of a sent packet. Drivers give it within microseconds of
+/// the packet's departure; a queue longer than this means no stamp worth having.
+const SENT_STAMP_PATIENCE: Duration = Duration::from_millis(20);
+/// Error-queue entries looked at for one packet, so that a flood of ICMP errors cannot hold us.
+const MAX_ERROR_ENTRIES: usize = 16;
+
+/// One socket for one request.
+#[derive(Debug)]
+pub struct StampedSocket {
+    socket: AsyncFd<UdpSocket>,
+    stamped: bool,
+}
+
+/// A datagram and the moment the kernel received it, if it says.
+#[derive(Debug)]
+pub struct Received {
+    /// The payload.
+    pub bytes: Vec<u8>,
+    /// CLOCK_REALTIME at reception.
+    pub stamp: Option<Timestamp<Host>>,
+}
+
+impl StampedSocket {
+    /// A socket on a random port, connected to `server`.
+    pub fn connect(server: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(match server {
+            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        })?;
+        socket.set_nonblocking(true)?;
+        let stamped = ask_for_stamps(&socket).is_ok();
+        socket.connect(server)?;
+        let interest = Interest::READABLE | Interest::ERROR;
+        Ok(Self { socket: watch(socket, interest)?, stamped })
+    }
+
+    /// Whether the kernel agreed to stamp this socket's packets.
+    pub fn is_stamped(&self) -> bool {
+        self.stamped
+    }
+
+    /// Sends one datagram. A full send queue is an error: late requests are worthless.
+    pub fn send(&self, packet: &[u8]) -> io::Result<()> {
+        let sent = self.socket.get_ref().send(packet)?;
+        if sent == packet.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// When the kernel sent the socket's `nth` datagram (from 0); `None` if it does not say so soon.
+    pub async fn sent_stamp(&self, nth: u32) -> Option<Timestamp<Host>> {
+        if !self.stamped {
+            return None;
+        }
+        tokio::time::timeout(SENT_STAMP_PATIENCE, async {
+            loop {
+                if let Some(stamp) = self.take_sent_stamp(nth) {
+                    return Some(stamp);
+                }
+                let mut ready = self.socket.ready(Interest::ERROR).await.ok()?;
+                // Looked at once more after waking; only an empty queue clears the readiness.
+                if let Some(stamp) = self.take_sent_stamp(nth) {
+                    return Some(stamp);
+                }
+                ready.clear_ready_matching(Ready::ERROR);
+            }
+        })
+        .await
+        .ok()
+        .flatten()
+    }
+
+    /// Waits for the next datagram. An ICMP error (port unreachable) is an `Err`.
+    pub async fn receive(&self) -> io::Result<Received> {
+        loop {
+            let mut ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            match receive_now(self.socket.get_ref().as_raw_fd(), MsgFlags::empty()) {
+                Ok((bytes, control)) => {
+                    return Ok(Received { bytes, stamp: control.received });
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    self.drain_error_queue();
+                    ready.clear_ready();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn take_sent_stamp(&self, nth: u32) -> Option<Timestamp<Host>> {
+        let fd = self.socket.get_ref().as_raw_fd();
+        (0..MAX_ERROR_ENTRIES)
+            .map_while(|_| receive_now(fd, MsgFlags::MSG_ERRQUEUE).ok())
+            .find(|(_, control)| control.stamps_packet == Some(nth))
+            .and_then(|(_, control)| control.received)
+    }
+
+    fn drain_error_queue(&self) {
+        let fd = self.socket.get_ref().as_raw_fd();
+        for _ in 0..MAX_ERROR_ENTRIES {
+            if receive_now(fd, MsgFlags::MSG_ERRQUEUE).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Keeps the kernel stamping received packets as long as it lives.
+///
+/// Linux turns the stamping of all received packets on with the first socket that wants it, from a
+/// work queue, so the first packets of a lone socket go unstamped. One idle socket for the life of
+/// the process avoids that.
+#[derive(Debug)]
+pub struct StampingHeld {
+    _socket: UdpSocket,
+}
+
+impl StampingHeld {
+    /// Turns stamping on; an error means that this kernel gives no software stamps.
+    pub fn new() -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+            .or_else(|_| UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)))?;
+        ask_for_stamps(&socket)?;
+        Ok(Self { _socket: socket })
+    }
+}
+
+fn ask_for_stamps(socket: &UdpSocket) -> Result<(), Errno> {
+    setsockopt(
+        socket,
+        sockopt::Timestamping,
+        &(TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID),
+    )
+}
+
+/// What the control messages of one `recvmsg` said.
+#[derive(Default)]
+struct Control {
+    /// The kernel's stamp: of reception, or of sending for an error-queue entry.
+    received: Option<Timestamp<Host>>,
+    /// For an error-queue entry that carries a stamp: the number of the sent packet (OPT_ID).
+    stamps_packet: Option<u32>,
+}
+
+fn receive_now(fd: RawFd, flags: MsgFlags) -> Result<(Vec<u8>, Control), Errno> {
+    let mut bytes = vec![0; MAX_DATAGRAM];
+    let mut control_bytes = [0; CONTROL_BYTES];
+    let mut control = Control::default();
+    let length = {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let message = recvmsg::<SockaddrStorage>(
+            fd,
+            &mut parts,
+            Some(&mut control_bytes),
+            flags | MsgFlags::MSG_DONTWAIT,
+        )?;
+        // Truncated control messages (Err) mean no stamp, not no packet.
+        for item in message.cmsgs().into_iter().flatten() {
+            match item {
+                ControlMessageOwned::ScmTimestampsns(stamps) => {
+                    let ns = stamps.system.tv_sec().saturating_mul(1_000_000_000)
+                        + stamps.system.tv_nsec();
+                    control.received = (ns != 0).then(|| Timestamp::from_ns(ns));
+                }
+                ControlMessageOwned::Ipv4RecvErr(error, _)
+                | ControlMessageOwned::Ipv6RecvErr(error, _)
+                    if error.ee_origin == libc::SO_EE_ORIGIN_TIMESTAMPING =>
+                {
+                    control.stamps_packet = Some(error.ee_data);
+                }
+                _ => {}
+            }
+        }
+        message.bytes
+    };
+    bytes.truncate(length);
+    Ok((bytes, control))
+}
