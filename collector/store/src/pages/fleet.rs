@@ -1,0 +1,234 @@
+//! The fleet page: every host with its newest window, worst first.
+
+use uuid::Uuid;
+
+use super::At;
+use crate::Store;
+
+/// What to show of the fleet.
+#[derive(Clone, Debug)]
+pub struct FleetQuery {
+    /// Part of a host name, any case; empty: every host.
+    pub name: String,
+    /// The service, exactly; empty: every service.
+    pub service: String,
+    /// The answer's word; empty: every answer.
+    pub answer: String,
+    /// Order of the rows.
+    pub sort: FleetSort,
+    /// From the other end.
+    pub descending: bool,
+    /// Rows left out at the start.
+    pub skip: i64,
+    /// Rows shown at most.
+    pub take: i64,
+}
+
+/// Order of the rows of the fleet page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FleetSort {
+    /// By answer, most urgent first, then by magnitude of the error.
+    Worst,
+    /// By host name.
+    Host,
+    /// By service, then name.
+    Service,
+    /// By how long the answer has been this one.
+    Since,
+    /// By the point estimate.
+    Offset,
+    /// By the width of the window.
+    Width,
+    /// By the word of the synchronisation state.
+    State,
+    /// By the selected source.
+    Source,
+    /// By the time of the newest report.
+    Report,
+}
+
+impl FleetSort {
+    /// Every order.
+    pub const ALL: [Self; 9] = [
+        Self::Worst,
+        Self::Host,
+        Self::Service,
+        Self::Since,
+        Self::Offset,
+        Self::Width,
+        Self::State,
+        Self::Source,
+        Self::Report,
+    ];
+
+    /// The word in the URL and in the query below.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Worst => "worst",
+            Self::Host => "host",
+            Self::Service => "service",
+            Self::Since => "since",
+            Self::Offset => "offset",
+            Self::Width => "width",
+            Self::State => "state",
+            Self::Source => "source",
+            Self::Report => "report",
+        }
+    }
+}
+
+/// One row of the fleet page.
+#[derive(Clone, Debug)]
+pub struct FleetRow {
+    /// Identity.
+    pub host_uuid: Uuid,
+    /// Name as the agent reports it.
+    pub name: String,
+    /// Service; empty: none configured.
+    pub service: String,
+    /// Whether it is a host of truechimer-fleet.
+    pub simulated: bool,
+    /// Whether its credential was revoked.
+    pub revoked: bool,
+    /// Word of the drift rule's answer.
+    pub answer: String,
+    /// Whether it has not reported within the silence limit.
+    pub silent: bool,
+    /// Since when the answer has been this one; null: not judged yet.
+    pub since: Option<At>,
+    /// Limit of the drift rule, ns.
+    pub budget_ns: Option<i64>,
+    /// Point estimate of the error, ns.
+    pub offset_ns: Option<i64>,
+    /// Least possible error, ns.
+    pub lo_ns: Option<i64>,
+    /// Greatest possible error, ns.
+    pub hi_ns: Option<i64>,
+    /// Word of the synchronisation state; null: never reported.
+    pub state: Option<String>,
+    /// Name of the source the window rests on first.
+    pub source: Option<String>,
+    /// Sources configured.
+    pub sources: i64,
+    /// Sources that answered at least one of their last eight polls.
+    pub reachable: i64,
+    /// The kernel's own bound, ns.
+    pub kernel_max_error_ns: Option<i64>,
+    /// Whether the kernel says synchronised.
+    pub kernel_synchronised: Option<bool>,
+    /// When the newest batch came in.
+    pub received_at: Option<At>,
+}
+
+/// Hosts by answer, within the name and service asked for.
+#[derive(Clone, Debug, Default)]
+pub struct FleetCounts {
+    /// Outside the budget for certain.
+    pub certain: i64,
+    /// Perhaps outside.
+    pub possible: i64,
+    /// No usable data.
+    pub unknown: i64,
+    /// Inside for certain.
+    pub safe: i64,
+    /// Every host enrolled, whatever was asked for.
+    pub enrolled: i64,
+}
+
+impl Store {
+    /// The rows asked for.
+    pub async fn fleet_rows(&self, query: &FleetQuery) -> Result<Vec<FleetRow>, sqlx::Error> {
+        sqlx::query_as!(
+            FleetRow,
+            r#"
+            SELECT h.host_uuid AS "host_uuid!", h.name AS "name!", h.service AS "service!",
+                   h.simulated AS "simulated!",
+                   h.revoked_at IS NOT NULL          AS "revoked!",
+                   coalesce(a.answer, 'unknown')     AS "answer!",
+                   coalesce(a.silent, s.host_id IS NULL) AS "silent!",
+                   a.since                           AS "since?: At",
+                   a.budget_ns                       AS "budget_ns?",
+                   s.offset_ns AS "offset_ns?", s.lo_ns AS "lo_ns?", s.hi_ns AS "hi_ns?",
+                   store.state_word(s.state)         AS "state?",
+                   first.name                        AS "source?",
+                   coalesce(every.sources, 0)        AS "sources!",
+                   coalesce(every.reachable, 0)      AS "reachable!",
+                   s.kernel_max_error_ns             AS "kernel_max_error_ns?",
+                   s.kernel_synchronised             AS "kernel_synchronised?",
+                   s.received_at                     AS "received_at?: At"
+            FROM store.host h
+            LEFT JOIN store.host_state s USING (host_id)
+            LEFT JOIN store.assessment a USING (host_id)
+            LEFT JOIN LATERAL (
+                SELECT c.name FROM store.source_state c
+                WHERE c.host_id = h.host_id AND c.verdict = 'selected'
+                ORDER BY c.position LIMIT 1) first ON true
+            LEFT JOIN LATERAL (
+                SELECT count(*) AS sources, count(*) FILTER (WHERE c.reach <> 0) AS reachable
+                FROM store.source_state c WHERE c.host_id = h.host_id) every ON true
+            WHERE ($1 = '' OR strpos(lower(h.name), lower($1)) > 0)
+              AND ($2 = '' OR h.service = $2)
+              AND ($3 = '' OR coalesce(a.answer, 'unknown') = $3)
+            ORDER BY
+              CASE WHEN $4 = 'worst' THEN
+                (CASE coalesce(a.answer, 'unknown')
+                   WHEN 'certain' THEN 0 WHEN 'possible' THEN 1 WHEN 'unknown' THEN 2 ELSE 3 END)
+                * (CASE WHEN $5 THEN -1 ELSE 1 END) END,
+              CASE WHEN NOT $5 THEN
+                CASE $4 WHEN 'host' THEN h.name WHEN 'service' THEN h.service
+                        WHEN 'state' THEN store.state_word(s.state) WHEN 'source' THEN first.name END
+              END NULLS LAST,
+              CASE WHEN $5 THEN
+                CASE $4 WHEN 'host' THEN h.name WHEN 'service' THEN h.service
+                        WHEN 'state' THEN store.state_word(s.state) WHEN 'source' THEN first.name END
+              END DESC NULLS LAST,
+              CASE $4
+                WHEN 'worst' THEN -greatest(abs(s.lo_ns::numeric), abs(s.hi_ns::numeric))
+                WHEN 'offset' THEN s.offset_ns WHEN 'width' THEN s.hi_ns::numeric - s.lo_ns
+                WHEN 'since' THEN extract(epoch FROM a.since)
+                WHEN 'report' THEN extract(epoch FROM s.received_at) END
+              * (CASE WHEN $5 THEN -1 ELSE 1 END) NULLS LAST,
+              h.name, h.host_id
+            OFFSET $6 LIMIT $7
+            "#,
+            query.name,
+            query.service,
+            query.answer,
+            query.sort.word(),
+            query.descending,
+            query.skip,
+            query.take,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// How many hosts have which answer, within the name and service asked for.
+    pub async fn fleet_counts(&self, query: &FleetQuery) -> Result<FleetCounts, sqlx::Error> {
+        sqlx::query_as!(
+            FleetCounts,
+            r#"
+            SELECT count(*) FILTER (WHERE asked AND answer = 'certain')  AS "certain!",
+                   count(*) FILTER (WHERE asked AND answer = 'possible') AS "possible!",
+                   count(*) FILTER (WHERE asked AND answer = 'unknown')  AS "unknown!",
+                   count(*) FILTER (WHERE asked AND answer = 'safe')     AS "safe!",
+                   count(*)                                              AS "enrolled!"
+            FROM (SELECT coalesce(a.answer, 'unknown') AS answer,
+                         ($1 = '' OR strpos(lower(h.name), lower($1)) > 0)
+                         AND ($2 = '' OR h.service = $2) AS asked
+                  FROM store.host h LEFT JOIN store.assessment a USING (host_id)) every
+            "#,
+            query.name,
+            query.service,
+        )
+        .fetch_one(&self.pool)
+        .await
+    }
+
+    /// Every service that has a host, in order of name.
+    pub async fn services(&self) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar!("SELECT DISTINCT service FROM store.host WHERE service <> '' ORDER BY 1")
+            .fetch_all(&self.pool)
+            .await
+    }
+}
