@@ -1,1 +1,39 @@
-//! stub
+//! The agent's engine without its wires: time, packets and randomness go in as arguments, packets to
+//! send and reports come out as values.
+//!
+//! Nothing here opens a socket, reads a clock or sleeps, so the same code runs under the real agent
+//! and in a simulated fleet, and every run can be repeated from its seed. The entry is [`Engine`]; its
+//! documentation has the order in which to call it.
+//!
+//! All bounds rest on the **raw** clock (CLOCK_MONOTONIC_RAW), which nobody steers: the engine models
+//! `raw − UTC` and reads the system clock's error off `realtime − raw` only when it reports. A step of
+//! the system clock is therefore visible at once, without a packet.
+//!
+//! It refuses to do: name resolution, steering a clock, trusting a packet that it did not ask for.
+#![no_std]
+
+extern crate alloc;
+
+#[cfg(test)]
+extern crate std;
+
+mod config;
+mod engine;
+mod estimate;
+mod events;
+mod io;
+pub mod ntp;
+mod random;
+mod refused;
+mod select;
+mod source;
+pub mod spool;
+mod step;
+
+pub use config::{EngineConfig, SourceConfig, SourceId};
+pub use engine::Engine;
+pub use events::MAX_EVENTS;
+pub use io::{Action, ClockReading, SendToken, Stamp};
+pub use random::Random;
+pub use refused::Refused;
+pub use select::{Region, region};

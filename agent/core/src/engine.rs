@@ -1,0 +1,275 @@
+mod report;
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use timebase::{Event, EventKind, Leap, Raw, Span, SyncState, Timestamp};
+
+use crate::events::EventLog;
+use crate::select::{Assessment, assess};
+use crate::source::Source;
+use crate::step::StepDetector;
+use crate::{
+    Action, ClockReading, EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp,
+};
+
+/// Most sources one engine takes: as many as a [`SourceId`] can count, and far more than make sense.
+const MAX_SOURCES: usize = u16::MAX as usize;
+
+/// The whole NTP client of one host, without its wires.
+///
+/// Three kinds of method:
+///
+/// * `handle_*` tells it what happened;
+/// * [`poll_action`](Self::poll_action) says what to do, and is called until it returns `None` after
+///   every `handle_*`; then [`next_timeout`](Self::next_timeout) says when to call
+///   [`handle_timeout`](Self::handle_timeout) at the latest, and [`wants_report`](Self::wants_report)
+///   whether a report should go out before its turn;
+/// * [`status`](Self::status) and [`report`](Self::report) read the result.
+///
+/// ```
+/// use agent_core::{Action, ClockReading, Engine, EngineConfig, SourceConfig};
+/// use timebase::{Span, Timestamp};
+///
+/// let raw = Timestamp::from_ns(1_000_000_000);
+/// let clock = ClockReading { raw, realtime: Timestamp::from_ns(0), uncertainty: Span::ZERO };
+/// let mut engine = Engine::new(EngineConfig::default(), [1; 32], clock);
+/// let source = engine.add_source(raw, SourceConfig {
+///     name: "ntp.example.net".into(), min_poll_log2: 4, max_poll_log2: 6, iburst: true,
+/// });
+/// assert_eq!(engine.poll_action(), Some(Action::Resolve(source)));
+/// engine.handle_resolved(raw, source, "192.0.2.1:123".into());
+/// let Some(Action::Send { token, .. }) = engine.poll_action() else { panic!("a request") };
+/// engine.handle_send_failed(raw, token);
+/// assert!(engine.next_timeout().unwrap() > raw);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    random: Random,
+    sources: Vec<Source>,
+    /// Start of the grace in which having no window is no fault.
+    started: Timestamp<Raw>,
+    /// The latest moment heard of.
+    now: Timestamp<Raw>,
+    clock: ClockReading,
+    steps: StepDetector,
+    step_count: u32,
+    /// Whether the clock was stepped since the last report.
+    stepped: bool,
+    state: SyncState,
+    leap: Leap,
+    events: EventLog,
+    urgent: bool,
+}
+
+impl Engine {
+    /// An engine without sources. The same seed and the same calls give the same packets and reports.
+    pub fn new(config: EngineConfig, seed: [u8; 32], now: ClockReading) -> Self {
+        Self {
+            config,
+            random: Random::new(seed),
+            sources: Vec::new(),
+            started: now.raw,
+            now: now.raw,
+            clock: now,
+            steps: StepDetector::new(now),
+            step_count: 0,
+            stepped: false,
+            state: SyncState::Starting,
+            leap: Leap::None,
+            events: EventLog::default(),
+            urgent: false,
+        }
+    }
+
+    /// Adds a source; its name is looked up first. Beyond 65535 sources the last one is returned.
+    pub fn add_source(&mut self, now: Timestamp<Raw>, config: SourceConfig) -> SourceId {
+        self.at(now);
+        let next = self.sources.len().min(MAX_SOURCES);
+        let id = SourceId(next as u16);
+        if next < MAX_SOURCES {
+            self.sources.push(Source::new(id, config, &self.config, now));
+        }
+        id
+    }
+
+    /// The name of `source` means `address` (`ip:port`). A changed address starts the source afresh.
+    pub fn handle_resolved(&mut self, now: Timestamp<Raw>, source: SourceId, address: String) {
+        self.at(now);
+        let config = self.config;
+        if let Some(source) = self.source(source) {
+            source.handle_resolved(now, address, &config);
+        }
+        self.reassess();
+    }
+
+    /// Time has passed: to be called at [`next_timeout`](Self::next_timeout), or earlier.
+    pub fn handle_timeout(&mut self, now: Timestamp<Raw>) {
+        self.at(now);
+        for source in &mut self.sources {
+            source.handle_timeout(now, &mut self.random);
+        }
+        self.reassess();
+    }
+
+    /// The request of `token` was sent at that moment. The answer may have been handed in already.
+    pub fn handle_sent(&mut self, token: SendToken, sent: Stamp) {
+        self.at(sent.latest);
+        if let Some(source) = self.sources.get_mut(usize::from(token.source().0)) {
+            source.handle_sent(&token, sent, &mut self.random);
+        }
+        self.reassess();
+    }
+
+    /// The request of `token` could not be sent.
+    pub fn handle_send_failed(&mut self, now: Timestamp<Raw>, token: SendToken) {
+        self.at(now);
+        if let Some(source) = self.sources.get_mut(usize::from(token.source().0)) {
+            source.handle_send_failed(now, &token, &mut self.random);
+        }
+        self.reassess();
+    }
+
+    /// A datagram came on the socket of `source`.
+    ///
+    /// # Errors
+    /// Why it is not a measurement. Counted in the source's report; nothing else needs to be done.
+    pub fn handle_datagram(
+        &mut self,
+        now: Timestamp<Raw>,
+        source: SourceId,
+        bytes: &[u8],
+        received: Stamp,
+    ) -> Result<(), Refused> {
+        self.at(now);
+        let source = self.sources.get_mut(usize::from(source.0)).ok_or(Refused::UnknownSource)?;
+        let outcome = source.handle_datagram(now, bytes, received, &mut self.random);
+        if !outcome.is_err_and(is_noise) {
+            self.reassess();
+        }
+        outcome
+    }
+
+    /// Both clocks were read: periodically, and as soon as the kernel says that the clock was set.
+    pub fn handle_clock(&mut self, reading: ClockReading) {
+        self.at(reading.raw);
+        let step = self.steps.observe(reading);
+        self.clock = reading;
+        if let Some(by) = step {
+            self.step_count = self.step_count.saturating_add(1);
+            self.stepped = true;
+            self.urgent = true;
+            self.note(EventKind::Step { by });
+        }
+    }
+
+    /// The host slept, or its virtual machine was paused, for `lasted`. The raw clock does not count
+    /// that, so nothing known about `raw − UTC` holds any more.
+    pub fn handle_suspend(&mut self, now: ClockReading, lasted: Span) {
+        self.at(now.raw);
+        self.clock = now;
+        self.steps.restart(now);
+        self.started = now.raw;
+        for source in &mut self.sources {
+            source.handle_jump(now.raw);
+        }
+        self.note(EventKind::Suspended { lasted });
+        self.urgent = true;
+        self.reassess();
+    }
+
+    /// The agent has just started; `reboot` if for the first time since the host booted.
+    pub fn handle_started(&mut self, now: ClockReading, reboot: bool) {
+        self.handle_clock(now);
+        self.note(EventKind::Started { reboot });
+    }
+
+    /// The shell had to drop `count` reports that were never sent.
+    pub fn handle_dropped_reports(&mut self, now: ClockReading, count: u64) {
+        self.handle_clock(now);
+        self.note(EventKind::ReportsDropped { count });
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let now = self.now;
+        for (source, id) in self.sources.iter_mut().zip(0u16..) {
+            let source_id = SourceId(id);
+            if source.poll_lookup(now) {
+                return Some(Action::Resolve(source_id));
+            }
+            if let Some((token, packet)) = source.poll_request(now, &mut self.random) {
+                return Some(Action::Send { source: source_id, token, packet });
+            }
+        }
+        None
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called; `None` if nothing is planned.
+    pub fn next_timeout(&self) -> Option<Timestamp<Raw>> {
+        self.sources.iter().filter_map(Source::next_timeout).min()
+    }
+
+    /// Whether something happened that should not wait for the next regular report: a step, a suspend,
+    /// another state, a source that joined or left the window. [`report`](Self::report) clears it.
+    pub fn wants_report(&self) -> bool {
+        self.urgent
+    }
+
+    /// Events that found no room before they were reported, since start.
+    pub fn events_lost(&self) -> u64 {
+        self.events.lost()
+    }
+
+    fn source(&mut self, id: SourceId) -> Option<&mut Source> {
+        self.sources.get_mut(usize::from(id.0))
+    }
+
+    fn at(&mut self, now: Timestamp<Raw>) {
+        self.now = self.now.max(now);
+    }
+
+    fn assess(&self, now: Timestamp<Raw>) -> Assessment {
+        assess(&self.sources, &self.config, self.started, now)
+    }
+
+    /// Judges the sources anew and records what changed.
+    fn reassess(&mut self) {
+        let assessment = self.assess(self.now);
+        for (i, verdict) in assessment.verdicts.iter().enumerate() {
+            let source = &mut self.sources[i];
+            let before = core::mem::replace(&mut source.verdict, *verdict);
+            if before == *verdict {
+                continue;
+            }
+            self.urgent |= before.takes_part() != verdict.takes_part();
+            let source = source.name().to_string();
+            self.note(EventKind::SourceChanged { source, from: before, to: *verdict });
+        }
+        if assessment.leap != self.leap {
+            self.leap = assessment.leap;
+            self.note(EventKind::LeapChanged { to: assessment.leap });
+        }
+        self.urgent |= assessment.state != self.state;
+        self.state = assessment.state;
+    }
+
+    /// Records an event at the latest moment heard of.
+    fn note(&mut self, kind: EventKind) {
+        let realtime = self.clock.realtime + (self.now - self.clock.raw);
+        self.events.push(Event { raw: self.now, realtime, kind });
+    }
+}
+
+/// Datagrams that change nothing: anybody can send them, as many as they like.
+fn is_noise(refused: Refused) -> bool {
+    matches!(
+        refused,
+        Refused::TooShort
+            | Refused::Version
+            | Refused::Mode
+            | Refused::Unexpected
+            | Refused::Origin
+    )
+}

@@ -1,0 +1,101 @@
+use alloc::vec::Vec;
+
+use timebase::{Bounds, Discipliner, Event, KernelClock, Report, Seq, Statistical, SyncState};
+
+use super::Engine;
+use crate::ClockReading;
+use crate::estimate::combine;
+use crate::select::Assessment;
+use crate::source::Source;
+
+impl Engine {
+    /// What is known at `now`. Changes nothing: events stay for the next [`report`](Self::report), and
+    /// the number is 0.
+    pub fn status(
+        &self,
+        now: ClockReading,
+        kernel: KernelClock,
+        discipliner: Discipliner,
+    ) -> Report {
+        let assessment = self.assess(now.raw);
+        let environment = (kernel, discipliner);
+        self.build(now, Seq(0), environment, &assessment, self.events.peek())
+    }
+
+    /// The report number `seq`: what is known at `now`, and what happened since the last one.
+    pub fn report(
+        &mut self,
+        now: ClockReading,
+        seq: Seq,
+        kernel: KernelClock,
+        discipliner: Discipliner,
+    ) -> Report {
+        self.handle_clock(now);
+        self.reassess();
+        let assessment = self.assess(now.raw);
+        let events = self.events.drain();
+        let report = self.build(now, seq, (kernel, discipliner), &assessment, events);
+        self.stepped = false;
+        self.urgent = false;
+        report
+    }
+
+    fn build(
+        &self,
+        now: ClockReading,
+        seq: Seq,
+        (kernel, discipliner): (KernelClock, Discipliner),
+        assessment: &Assessment,
+        events: Vec<Event>,
+    ) -> Report {
+        // error = realtime − UTC = (realtime − raw) + (raw − UTC)
+        let to_host = now.difference();
+        let bounds = assessment.window.map(|window| window.widen(now.uncertainty) + to_host);
+        let rate = self.selected(assessment).and_then(|source| source.track.rate());
+        let sources = self.sources.iter().zip(&assessment.verdicts);
+        Report {
+            seq,
+            steps: self.step_count,
+            raw: now.raw,
+            realtime: now.realtime,
+            bounds,
+            statistical: bounds.and_then(|bounds| self.statistical(now, assessment, bounds)),
+            frequency: rate.map(|rate| rate.ppb()),
+            frequency_sigma: rate.map(|rate| rate.sigma_ppb()),
+            drift_limit: self.config.drift_limit,
+            state: if self.stepped { SyncState::Stepped } else { assessment.state },
+            leap: assessment.leap,
+            discipliner,
+            kernel,
+            sources: sources
+                .map(|(source, verdict)| source.report(*verdict, now.raw, to_host, now.uncertainty))
+                .collect(),
+            events,
+        }
+    }
+
+    /// The narrowest of the majority: the selected source, or in holdover the one that was best.
+    fn selected(&self, assessment: &Assessment) -> Option<&Source> {
+        let majority = assessment.majority.iter().map(|i| &self.sources[*i]);
+        majority.min_by_key(|source| source.track.best_width())
+    }
+
+    /// The likely error, from the majority's estimates. Kept inside the bounds, which are certain.
+    fn statistical(
+        &self,
+        now: ClockReading,
+        assessment: &Assessment,
+        bounds: Bounds,
+    ) -> Option<Statistical> {
+        let majority = assessment.majority.iter().map(|i| &self.sources[*i]);
+        let estimates: Vec<_> =
+            majority.filter_map(|source| source.track.estimate_at(now.raw)).collect();
+        let combined = combine(&estimates)?;
+        Some(Statistical {
+            offset: bounds.clamp(combined.offset + now.difference()),
+            sigma: timebase::Span::from_secs_f64(combined.sigma_s) + now.uncertainty,
+            k: self.config.sigma_k,
+            samples: combined.samples,
+        })
+    }
+}

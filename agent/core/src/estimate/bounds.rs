@@ -1,0 +1,29 @@
+use timebase::{Bounds, Ppb, Raw, Timestamp};
+
+/// Bounds of `raw − UTC` that held at one moment and widen with the time since.
+///
+/// A server's claim is about UTC at the moment it answered. Whatever the server does later cannot make
+/// that claim untrue: only our own oscillator's drift widens it. So old exchanges keep their say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RunningBounds {
+    bounds: Bounds,
+    at: Timestamp<Raw>,
+}
+
+impl RunningBounds {
+    pub(super) fn new(bounds: Bounds, at: Timestamp<Raw>) -> Self {
+        Self { bounds, at }
+    }
+
+    pub(super) fn at(&self, now: Timestamp<Raw>, drift: Ppb) -> Bounds {
+        self.bounds.aged(now - self.at, drift)
+    }
+
+    /// With one more exchange, or `None` if it cannot be true together with those before.
+    pub(super) fn narrowed(&self, fresh: Bounds, at: Timestamp<Raw>, drift: Ppb) -> Option<Self> {
+        let at_both = self.at.max(at);
+        let old = self.at(at_both, drift);
+        let new = fresh.aged(at_both - at, drift);
+        old.intersect(new).map(|bounds| Self { bounds, at: at_both })
+    }
+}

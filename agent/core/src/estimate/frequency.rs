@@ -1,0 +1,149 @@
+use timebase::{Ppb, Span};
+
+use super::Point;
+
+/// Fewer exchanges, or a shorter time, say nothing about a rate.
+const LEAST_POINTS: usize = 4;
+const LEAST_SPAN: Span = Span::from_secs(30);
+/// Scatter assumed of even the quietest exchange, seconds: stamping in user space costs this much, and
+/// it keeps four lucky points from claiming a perfect rate.
+const FLOOR_S: f64 = 5e-6;
+
+/// Rate of the raw oscillator against a source, with its standard deviation, both as fractions
+/// (1e-6 is one ppm; positive runs fast).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rate {
+    pub(crate) slope: f64,
+    pub(crate) sigma: f64,
+}
+
+impl Rate {
+    pub(crate) fn ppb(&self) -> Ppb {
+        Ppb::new(libm::round(self.slope * 1e9) as i64)
+    }
+
+    pub(crate) fn sigma_ppb(&self) -> Ppb {
+        Ppb::new(libm::ceil(self.sigma * 1e9) as i64)
+    }
+}
+
+/// Weighted least squares over the exchanges; those that met queues (delay above the least) weigh
+/// less, because the asymmetry they may hide is half of their extra delay.
+///
+/// `None` until the rate is known well against the drift limit, which is all that is known before.
+pub(super) fn rate(points: &[Point], drift: Ppb) -> Option<Rate> {
+    let (first, last) = (points.first()?, points.last()?);
+    if points.len() < LEAST_POINTS || last.at - first.at < LEAST_SPAN {
+        return None;
+    }
+    let least_delay = points.iter().map(|p| p.delay).min()?;
+    let weighted = points.iter().map(|point| {
+        let sigma = FLOOR_S + (point.delay - least_delay).as_secs_f64() / 2.0;
+        (point, 1.0 / (sigma * sigma))
+    });
+    let line = Line::fit(weighted)?;
+    let sigma = line.slope_sigma();
+    (sigma < drift.as_ppb() as f64 * 1e-9 / 4.0).then_some(Rate { slope: line.slope, sigma })
+}
+
+/// RMS of the offsets about a straight line, of at least three exchanges.
+pub(super) fn scatter<'a>(points: impl Iterator<Item = &'a Point> + Clone) -> Option<Span> {
+    let line = Line::fit(points.map(|point| (point, 1.0)))?;
+    let degrees = line.count.checked_sub(2).filter(|degrees| *degrees > 0)?;
+    Some(Span::from_secs_f64(libm::sqrt(line.residual / f64::from(degrees))))
+}
+
+/// `offset = slope · time + constant` by least squares; times and offsets relative to the first point,
+/// so that nanoseconds survive in a double.
+struct Line {
+    slope: f64,
+    count: u32,
+    /// Σ w·(distance from the line)²
+    residual: f64,
+    /// Σ w·(time − mean time)²
+    spread: f64,
+}
+
+impl Line {
+    fn fit<'a>(points: impl Iterator<Item = (&'a Point, f64)> + Clone) -> Option<Self> {
+        let (origin, _) = points.clone().next()?;
+        let xyw = points.map(|(point, weight)| {
+            let x = (point.at - origin.at).as_secs_f64();
+            let y = (point.offset - origin.offset).as_secs_f64();
+            (x, y, weight)
+        });
+        let (mut count, mut w_sum, mut x_sum, mut y_sum) = (0, 0.0, 0.0, 0.0);
+        for (x, y, w) in xyw.clone() {
+            count += 1;
+            w_sum += w;
+            x_sum += w * x;
+            y_sum += w * y;
+        }
+        let (x_mean, y_mean) = (x_sum / w_sum, y_sum / w_sum);
+        let (mut xx, mut xy) = (0.0, 0.0);
+        for (x, y, w) in xyw.clone() {
+            xx += w * (x - x_mean) * (x - x_mean);
+            xy += w * (x - x_mean) * (y - y_mean);
+        }
+        let slope = if xx > 0.0 { xy / xx } else { return None };
+        let residual = xyw
+            .map(|(x, y, w)| {
+                let off = y - y_mean - slope * (x - x_mean);
+                w * off * off
+            })
+            .sum();
+        Some(Self { slope, count, residual, spread: xx })
+    }
+
+    /// The slope's standard deviation. The weights claim a scatter; if the points scatter more, that
+    /// counts, and if they scatter less, the claim stays.
+    fn slope_sigma(&self) -> f64 {
+        let degrees = f64::from(self.count.saturating_sub(2).max(1));
+        libm::sqrt((self.residual / degrees).max(1.0) / self.spread)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Random;
+    use alloc::vec::Vec;
+    use timebase::{StampKind, Timestamp};
+
+    fn points(n: i64, every_s: f64, slope: f64, jitter_s: f64) -> Vec<Point> {
+        let mut random = Random::from_number(9, 9);
+        (0..n)
+            .map(|i| {
+                let t = i as f64 * every_s;
+                let queue = jitter_s * random.exponential();
+                Point {
+                    at: Timestamp::<timebase::Raw>::from_ns(0) + Span::from_secs_f64(t),
+                    offset: Span::from_secs_f64(-1.7e9)
+                        + Span::from_secs_f64(t * slope + queue / 2.0),
+                    delay: Span::from_secs_f64(1e-4 + queue),
+                    root_distance: Span::ZERO,
+                    width: Span::from_secs_f64(1e-4 + queue),
+                    stamps: StampKind::Kernel,
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn finds_the_rate_within_its_own_sigma() {
+        for slope in [-20e-6, 0.0, 13.5e-6] {
+            let rate = rate(&points(64, 16.0, slope, 1e-4), Ppb::from_ppm(50)).unwrap();
+            assert!((rate.slope - slope).abs() < 4.0 * rate.sigma, "{slope}: {rate:?}");
+            assert!(rate.sigma < 1e-6, "{rate:?}");
+        }
+    }
+
+    #[test]
+    fn says_nothing_before_it_knows() {
+        assert_eq!(rate(&points(3, 60.0, 0.0, 1e-4), Ppb::from_ppm(50)), None);
+        assert_eq!(rate(&points(20, 1.0, 0.0, 1e-4), Ppb::from_ppm(50)), None);
+        // 100 ms of jitter over two minutes is hundreds of ppm.
+        assert_eq!(rate(&points(8, 16.0, 0.0, 0.1), Ppb::from_ppm(50)), None);
+        assert_eq!(rate(&points(64, 0.0, 0.0, 0.1), Ppb::from_ppm(50)), None);
+    }
+}

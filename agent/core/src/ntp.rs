@@ -1,0 +1,12 @@
+//! NTP version 4 (RFC 5905), the client's side: packets, eras, kisses, polling.
+
+mod client;
+mod era;
+mod kiss;
+mod packet;
+mod poll;
+
+pub(crate) use client::{Answer, Client};
+pub use era::{from_utc, to_utc};
+pub use kiss::Kiss;
+pub use packet::{Mode, PACKET_LEN, Packet, short_format};

@@ -1,0 +1,37 @@
+use core::fmt;
+
+/// A kiss code: why a server does not want to answer (RFC 5905 section 7.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kiss {
+    /// DENY: access denied. The client must stop.
+    Deny,
+    /// RSTR: access restricted. The client must stop.
+    Restrict,
+    /// RATE: asked too often. The client must slow down.
+    Rate,
+    /// Any other code, as sent. Not acted upon.
+    Other(u32),
+}
+
+impl Kiss {
+    /// The kiss in the reference id field of a stratum 0 packet.
+    pub fn from_reference_id(id: u32) -> Self {
+        match &id.to_be_bytes() {
+            b"DENY" => Self::Deny,
+            b"RSTR" => Self::Restrict,
+            b"RATE" => Self::Rate,
+            _ => Self::Other(id),
+        }
+    }
+}
+
+impl fmt::Display for Kiss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deny => f.write_str("DENY"),
+            Self::Restrict => f.write_str("RSTR"),
+            Self::Rate => f.write_str("RATE"),
+            Self::Other(id) => f.write_str(&timebase::reference_id_text(0, *id)),
+        }
+    }
+}

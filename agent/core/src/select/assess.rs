@@ -1,0 +1,115 @@
+use alloc::vec::Vec;
+
+use timebase::{Bounds, Leap, Raw, Span, SyncState, Timestamp, Unusable, Verdict};
+
+use super::region;
+use crate::EngineConfig;
+use crate::source::Source;
+
+/// Without a window for this long after the start, a host is free-running rather than starting: three
+/// requests of a source at 16 s may have been lost.
+const GRACE: Span = Span::from_secs(60);
+/// The selected source stays until another is narrower than 3/4 of it, lest every poll changes it.
+const STAYS: (i64, i64) = (3, 4);
+/// A source this many times as wide as the narrowest adds nothing …
+const OUTLIER_FROM: i64 = 6;
+/// … until it is below this many times.
+const OUTLIER_UNTIL: i64 = 4;
+
+/// What follows from all sources together at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Assessment {
+    /// What is certain about `raw − UTC`.
+    pub(crate) window: Option<Bounds>,
+    /// One per source.
+    pub(crate) verdicts: Vec<Verdict>,
+    /// Indices of the sources that the window rests on.
+    pub(crate) majority: Vec<usize>,
+    /// Steps aside.
+    pub(crate) state: SyncState,
+    pub(crate) leap: Leap,
+}
+
+/// Judges every source at `now`.
+///
+/// Sources that answer vote first. Only when there is none, those that answered once vote with what
+/// is remembered of them (holdover): their bounds, widened by the drift limit, are as true as before.
+/// A source that contradicted itself has no vote in either case.
+pub(crate) fn assess(
+    sources: &[Source],
+    config: &EngineConfig,
+    started: Timestamp<Raw>,
+    now: Timestamp<Raw>,
+) -> Assessment {
+    let mut verdicts: Vec<Verdict> =
+        sources.iter().map(|s| s.standing().map_or(Verdict::Combined, |verdict| verdict)).collect();
+    let chosen = |fit: &dyn Fn(&Source) -> bool| -> Vec<(usize, Bounds)> {
+        let fitting = sources.iter().enumerate().filter(|(_, source)| fit(source));
+        fitting.filter_map(|(i, source)| Some((i, source.track.bounds_at(now)?))).collect()
+    };
+    let mut votes = chosen(&|source| source.standing().is_none());
+    let answering = !votes.is_empty();
+    if !answering {
+        votes = chosen(&|source| !source.track.contradictory());
+    }
+    let bounds: Vec<Bounds> = votes.iter().map(|(_, bounds)| *bounds).collect();
+    let region = region(&bounds);
+    let window = region.as_ref().and_then(super::Region::hull);
+    let mut majority = Vec::new();
+    for (i, bounds) in votes {
+        let agrees = region.as_ref().map(|region| region.touches(bounds));
+        match agrees {
+            Some(true) => majority.push(i),
+            Some(false) if answering => verdicts[i] = Verdict::Falseticker,
+            None if answering => verdicts[i] = Verdict::Unusable(Unusable::NoMajority),
+            _ => {}
+        }
+    }
+    if answering {
+        rank(sources, &majority, &mut verdicts);
+    }
+    let state = state(window, answering, config, now - started);
+    let leap = leap(sources, &majority);
+    Assessment { window, verdicts, majority, state, leap }
+}
+
+fn state(window: Option<Bounds>, answering: bool, config: &EngineConfig, up: Span) -> SyncState {
+    match window {
+        Some(_) if answering => SyncState::Synchronised,
+        Some(window) if window.width() <= config.max_window => SyncState::Holdover,
+        None if up < GRACE => SyncState::Starting,
+        _ => SyncState::FreeRunning,
+    }
+}
+
+/// Selected, combined or outlier, by each source's best recent exchange (not by its bounds now, which
+/// grow until the next poll and would make every poll a change).
+fn rank(sources: &[Source], majority: &[usize], verdicts: &mut [Verdict]) {
+    let width = |i: usize| sources[i].track.best_width().unwrap_or(Span::MAX);
+    let Some(&narrowest) = majority.iter().min_by_key(|i| width(**i)) else { return };
+    let incumbent = majority.iter().copied().find(|i| sources[*i].verdict == Verdict::Selected);
+    let (part, whole) = STAYS;
+    let selected = incumbent
+        .filter(|i| width(narrowest).times(whole) >= width(*i).times(part))
+        .unwrap_or(narrowest);
+    for &i in majority {
+        let limit =
+            if sources[i].verdict == Verdict::Outlier { OUTLIER_UNTIL } else { OUTLIER_FROM };
+        verdicts[i] = if i == selected {
+            Verdict::Selected
+        } else if width(i) > width(narrowest).times(limit) {
+            Verdict::Outlier
+        } else {
+            Verdict::Combined
+        };
+    }
+}
+
+/// The warning that more than half of the majority gives.
+fn leap(sources: &[Source], majority: &[usize]) -> Leap {
+    let warns = |leap: Leap| {
+        let count = majority.iter().filter(|i| sources[**i].leap() == leap).count();
+        count * 2 > majority.len()
+    };
+    [Leap::Insert, Leap::Delete].into_iter().find(|leap| warns(*leap)).unwrap_or_default()
+}

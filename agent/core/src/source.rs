@@ -1,0 +1,240 @@
+use alloc::string::{String, ToString};
+
+use timebase::{
+    Authentication, Leap, Raw, SourceKind, SourceReport, Span, StampKind, Timestamp, Unusable,
+    Verdict,
+};
+
+use crate::estimate::{Taken, Track};
+use crate::ntp::{Answer, Client, PACKET_LEN};
+use crate::{EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
+
+/// First and longest wait between two look-ups of a name that does not resolve.
+const LOOKUP_AGAIN: (Span, Span) = (Span::from_secs(2), Span::from_secs(64));
+/// Look an unreachable source's name up again this often: it may have moved.
+const LOOKUP_UNREACHABLE: Span = Span::from_secs(64);
+/// A server that sent DENY is left alone; its name may mean another one after this.
+const LOOKUP_DENIED: Span = Span::from_secs(3600);
+
+/// One configured source: its association, what is remembered of its answers, and what is thought of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    id: SourceId,
+    config: SourceConfig,
+    address: String,
+    client: Client,
+    pub(crate) track: Track,
+    /// What the last assessment said.
+    pub(crate) verdict: Verdict,
+    /// Why the newest answer was of no use, if it was.
+    trouble: Option<Unusable>,
+    lookup_at: Option<Timestamp<Raw>>,
+    lookup_wait: Span,
+    accepted: u64,
+    refused: u64,
+}
+
+impl Source {
+    pub(crate) fn new(
+        id: SourceId,
+        config: SourceConfig,
+        engine: &EngineConfig,
+        now: Timestamp<Raw>,
+    ) -> Self {
+        Self {
+            id,
+            client: Client::new(id, &config, engine.max_root_distance, now),
+            track: Track::new(engine.drift_limit),
+            verdict: Verdict::Unusable(Unusable::NoAnswerYet),
+            trouble: None,
+            address: String::new(),
+            lookup_at: Some(now),
+            lookup_wait: LOOKUP_AGAIN.0,
+            accepted: 0,
+            refused: 0,
+            config,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The leap indicator of its newest answer.
+    pub(crate) fn leap(&self) -> Leap {
+        self.client.header().map_or(Leap::None, |header| header.leap)
+    }
+
+    /// Why it has no vote among the sources that answer; `None` if it has one.
+    pub(crate) fn standing(&self) -> Option<Verdict> {
+        if self.client.denied() {
+            return Some(Verdict::Unusable(Unusable::Denied));
+        }
+        if self.client.unreachable() {
+            return Some(Verdict::Unreachable);
+        }
+        if let Some(why) = self.trouble {
+            return Some(Verdict::Unusable(why));
+        }
+        if self.track.contradictory() {
+            return Some(Verdict::Unusable(Unusable::Contradictory));
+        }
+        self.track.best().is_none().then_some(Verdict::Unusable(Unusable::NoAnswerYet))
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Timestamp<Raw>> {
+        let client = if self.address.is_empty() { None } else { self.client.next_timeout() };
+        [client, self.lookup_at].into_iter().flatten().min()
+    }
+
+    pub(crate) fn handle_resolved(
+        &mut self,
+        now: Timestamp<Raw>,
+        address: String,
+        engine: &EngineConfig,
+    ) {
+        if address.is_empty() {
+            return;
+        }
+        if address != self.address {
+            let fresh = Self::new(self.id, self.config.clone(), engine, now);
+            let (accepted, refused, verdict) = (self.accepted, self.refused, self.verdict);
+            *self = Self { address, accepted, refused, verdict, ..fresh };
+        }
+        self.lookup_wait = LOOKUP_AGAIN.0;
+        self.lookup_at = self.client.denied().then(|| now + LOOKUP_DENIED);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp<Raw>, random: &mut Random) {
+        if self.client.handle_timeout(now, random) {
+            self.missed(now);
+        }
+    }
+
+    /// Whether a look-up is due; asking makes the next one due later.
+    pub(crate) fn poll_lookup(&mut self, now: Timestamp<Raw>) -> bool {
+        let due = self.lookup_at.is_some_and(|at| at <= now);
+        if due {
+            self.lookup_at = Some(now + self.lookup_wait);
+            self.lookup_wait = self.lookup_wait.times(2).min(LOOKUP_AGAIN.1);
+        }
+        due
+    }
+
+    pub(crate) fn poll_request(
+        &mut self,
+        now: Timestamp<Raw>,
+        random: &mut Random,
+    ) -> Option<(SendToken, [u8; PACKET_LEN])> {
+        if self.address.is_empty() {
+            return None;
+        }
+        self.client.poll_request(now, random)
+    }
+
+    pub(crate) fn handle_sent(&mut self, token: &SendToken, sent: Stamp, random: &mut Random) {
+        if let Some(outcome) = self.client.handle_sent(token, sent, random) {
+            // The datagram was already counted as taken; a refusal is counted by `take`.
+            let _: Result<(), Refused> = outcome
+                .and_then(|answer| self.take(&answer))
+                .map_err(|refused| self.refuse(refused, sent.latest));
+        }
+    }
+
+    pub(crate) fn handle_send_failed(
+        &mut self,
+        now: Timestamp<Raw>,
+        token: &SendToken,
+        random: &mut Random,
+    ) {
+        self.client.handle_send_failed(now, token, random);
+        self.missed(now);
+    }
+
+    pub(crate) fn handle_datagram(
+        &mut self,
+        now: Timestamp<Raw>,
+        bytes: &[u8],
+        received: Stamp,
+        random: &mut Random,
+    ) -> Result<(), Refused> {
+        self.client
+            .handle_datagram(bytes, received, random)
+            .and_then(|answer| answer.map_or(Ok(()), |answer| self.take(&answer)))
+            .map_err(|refused| self.refuse(refused, now))
+    }
+
+    /// The raw clock has jumped against UTC: forget, and ask at once.
+    pub(crate) fn handle_jump(&mut self, now: Timestamp<Raw>) {
+        self.track.forget();
+        self.client.hurry(now);
+    }
+
+    fn take(&mut self, answer: &Answer) -> Result<(), Refused> {
+        let taken = self.track.take(answer)?;
+        self.accepted += 1;
+        self.trouble = None;
+        if taken == Taken::Contradicts {
+            self.client.hurry(answer.exchange.t4);
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, refused: Refused, now: Timestamp<Raw>) -> Refused {
+        self.refused = self.refused.saturating_add(1);
+        match refused {
+            Refused::Unsynchronised => self.trouble = Some(Unusable::Unsynchronised),
+            Refused::Stratum => self.trouble = Some(Unusable::Stratum),
+            Refused::RootDistance => self.trouble = Some(Unusable::RootDistance),
+            Refused::Kiss(_) if self.client.denied() => {
+                self.lookup_at = Some(now + LOOKUP_DENIED);
+            }
+            _ => {}
+        }
+        refused
+    }
+
+    fn missed(&mut self, now: Timestamp<Raw>) {
+        if self.client.unreachable() && self.lookup_at.is_none() {
+            self.lookup_at = Some(now);
+            self.lookup_wait = LOOKUP_UNREACHABLE;
+        }
+    }
+
+    /// What this source has to say, where the system clock is `realtime_less_raw` from the raw one.
+    pub(crate) fn report(
+        &self,
+        verdict: Verdict,
+        now: Timestamp<Raw>,
+        realtime_less_raw: Span,
+        uncertainty: Span,
+    ) -> SourceReport {
+        let header = self.client.header();
+        let best = self.track.best();
+        SourceReport {
+            kind: SourceKind::Ntp,
+            name: self.config.name.clone(),
+            address: self.address.to_string(),
+            verdict,
+            reach: self.client.reach(),
+            poll_log2: self.client.poll_log2(),
+            bounds: self
+                .track
+                .bounds_at(now)
+                .map(|bounds| bounds.widen(uncertainty) + realtime_less_raw),
+            offset: self.track.estimate_at(now).map(|e| e.offset + realtime_less_raw),
+            delay: best.map(|point| point.delay),
+            jitter: self.track.jitter(),
+            stratum: header.map_or(0, |header| header.stratum),
+            reference_id: header.map_or(0, |header| header.reference_id),
+            root_delay: header.map_or(Span::ZERO, |header| header.root_delay()),
+            root_dispersion: header.map_or(Span::ZERO, |header| header.root_dispersion()),
+            leap: self.leap(),
+            authentication: Authentication::None,
+            stamps: best.map_or(StampKind::User, |point| point.stamps),
+            accepted: self.accepted,
+            refused: self.refused,
+            frequency: self.track.rate().map(|rate| rate.ppb()),
+        }
+    }
+}
