@@ -17,3 +17,11 @@ pub async fn get(port: u16, path: &str) -> Result<Answer> {
     let response = client.get(format!("http://127.0.0.1:{port}{path}")).send().await?;
     Ok(Answer { status: response.status().as_u16(), body: response.text().await? })
 }
+
+/// The sum of all series of one metric in Prometheus text; 0 when there is none.
+pub fn metric(text: &str, name: &str) -> f64 {
+    let of_name =
+        |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let value = |line: &str| line.rsplit(' ').next().and_then(|word| word.parse::<f64>().ok());
+    text.lines().filter(of_name).filter_map(value).sum()
+}

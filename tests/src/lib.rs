@@ -1,12 +1,16 @@
 //! What the whole-house tests are built from: the real binaries, real time sources, a real receiver.
 //!
-//! `House` starts a collector with its own Postgres in a temporary folder; agents, sources, a
+//! [`House`] starts a collector with its own Postgres in a temporary folder; agents, sources, a
 //! webhook receiver and a browser are added to it. Nothing here stands in for a part of the product:
 //! the only thing made up is the time that [`NtpServer`] tells. Waiting is polling with a deadline
 //! ([`eventually`]), never a sleep that hopes.
 
+mod agent;
+mod browser;
 mod chronyd;
 mod clock;
+mod folder;
+mod house;
 mod http;
 mod ntp_server;
 mod process;
@@ -14,8 +18,12 @@ mod receiver;
 mod skip;
 mod wait;
 
+pub use agent::{Agent, AgentKnobs};
+pub use browser::visit;
 pub use chronyd::Chronyd;
-pub use http::{Answer, get};
+pub use folder::Folder;
+pub use house::{ACCOUNT, House};
+pub use http::{Answer, get, metric};
 pub use ntp_server::{Claims, NtpServer, Reply};
 pub use process::{Process, binary, free_port};
 pub use receiver::{Delivery, Receiver};

@@ -1,0 +1,107 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::process::{binary, free_port, output};
+use crate::{Process, eventually, get};
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// What differs between the agents of a test.
+#[derive(Clone, Debug, Default)]
+pub struct AgentKnobs {
+    /// Host name it reports.
+    pub host: String,
+    /// Its time sources, `address:port`.
+    pub servers: Vec<String>,
+    /// TOML that goes into its configuration file, before everything else.
+    pub settings: String,
+}
+
+/// A real agent with its own state folder.
+#[derive(Debug)]
+pub struct Agent {
+    /// The process; kill it at will.
+    pub process: Process,
+    folder: PathBuf,
+    collector: String,
+    join_token: PathBuf,
+    observe_port: u16,
+}
+
+impl Agent {
+    pub(crate) async fn start(
+        house: &Path,
+        collector: &str,
+        join_token: &Path,
+        knobs: AgentKnobs,
+    ) -> Result<Self> {
+        let folder = house.join(format!("agent-{}", knobs.host));
+        fs::create_dir(&folder)?;
+        let observe_port = free_port()?;
+        let servers: Vec<_> = knobs.servers.iter().map(|server| format!("{server:?}")).collect();
+        let text = format!(
+            "{}\nreport-interval = \"1 s\"\nhost-name = {:?}\n[ntp]\nservers = [{}]\n\
+             [observe]\nlisten = \"127.0.0.1:{observe_port}\"\n",
+            knobs.settings,
+            knobs.host,
+            servers.join(", ")
+        );
+        fs::write(folder.join("agent.toml"), text)?;
+        let process =
+            Process::start(&mut run(&folder, collector, join_token)?, &folder.join("log"))?;
+        let mut agent = Self {
+            process,
+            folder,
+            collector: collector.to_owned(),
+            join_token: join_token.to_owned(),
+            observe_port,
+        };
+        agent.ready().await?;
+        Ok(agent)
+    }
+
+    /// Starts it again after it was killed.
+    pub async fn restart(&mut self) -> Result<()> {
+        let mut command = run(&self.folder, &self.collector, &self.join_token)?;
+        self.process = Process::start(&mut command, &self.folder.join("log"))?;
+        self.ready().await
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let port = self.observe_port;
+        let process = &mut self.process;
+        let ready = eventually("the agent is ready", READY_WITHIN, async || {
+            process.lives()?;
+            let answer = get(port, "/readyz").await?;
+            Ok(if answer.status == 200 { Ok(()) } else { Err(answer.body) })
+        })
+        .await;
+        ready.with_context(|| self.process.log_end())
+    }
+
+    /// What `truechimer-agent status --json` prints.
+    pub fn status(&self) -> Result<Value> {
+        let mut command = Command::new(binary("truechimer-agent")?);
+        command.args(["status", "--json", "--config"]).arg(self.folder.join("agent.toml"));
+        command.arg("--state-dir").arg(self.folder.join("state"));
+        Ok(serde_json::from_str(&output(&mut command)?)?)
+    }
+
+    /// The agent's metrics page.
+    pub async fn metrics(&self) -> Result<String> {
+        Ok(get(self.observe_port, "/metrics").await?.body)
+    }
+}
+
+fn run(folder: &Path, collector: &str, join_token: &Path) -> Result<Command> {
+    let mut command = Command::new(binary("truechimer-agent")?);
+    command.args(["run", "--collector", collector, "--join-token-file"]).arg(join_token);
+    command.arg("--config").arg(folder.join("agent.toml"));
+    command.arg("--state-dir").arg(folder.join("state"));
+    Ok(command)
+}

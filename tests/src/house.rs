@@ -1,0 +1,167 @@
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::process::{binary, free_port, output};
+use crate::{Agent, AgentKnobs, Folder, Process, eventually, get};
+
+/// A cold start makes a database cluster; this is far above what it takes on a loaded machine.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Name and password of the one account.
+pub const ACCOUNT: (&str, &str) = ("admin", "correct horse battery staple");
+
+/// A whole platform in a temporary folder: collector, its Postgres, its pages.
+#[derive(Debug)]
+pub struct House {
+    /// The collector; kill it at will.
+    pub collector: Process,
+    grpc_port: u16,
+    web_port: u16,
+    observe_port: u16,
+    folder: Folder,
+}
+
+impl House {
+    /// Starts one. `settings` is TOML that goes before the addresses in the collector's file.
+    pub async fn start(settings: &str) -> Result<Self> {
+        let folder = Folder::new()?;
+        let ports = [free_port()?, free_port()?, free_port()?];
+        let [grpc_port, web_port, observe_port] = ports;
+        let addresses = [("grpc", grpc_port), ("web", web_port), ("observe", observe_port)]
+            .map(|(part, port)| format!("[{part}]\nlisten = \"127.0.0.1:{port}\"\n"))
+            .concat();
+        fs::write(folder.path().join("collector.toml"), format!("{settings}\n{addresses}"))?;
+        let collector = Process::start(&mut serve(&folder)?, &folder.path().join("collector.log"))?;
+        let mut house = Self { collector, grpc_port, web_port, observe_port, folder };
+        house.ready().await?;
+        let password = house.folder.path().join("password");
+        fs::write(&password, ACCOUNT.1)?;
+        let password = password.to_string_lossy().into_owned();
+        house.administer(&["user", "add", ACCOUNT.0, "--password-file", &password])?;
+        let token = house.administer(&["token", "create", "--label", "test"])?;
+        fs::write(house.join_token(), token)?;
+        Ok(house)
+    }
+
+    /// Starts the collector again after it was killed or stopped.
+    pub async fn restart(&mut self) -> Result<()> {
+        let log = self.folder.path().join("collector.log");
+        self.collector = Process::start(&mut serve(&self.folder)?, &log)?;
+        self.ready().await
+    }
+
+    /// Waits until the collector says that it is ready.
+    pub async fn ready(&mut self) -> Result<()> {
+        let port = self.observe_port;
+        let collector = &mut self.collector;
+        let ready = eventually("the collector is ready", READY_WITHIN, async || {
+            collector.lives()?;
+            let answer = get(port, "/readyz").await?;
+            Ok(if answer.status == 200 { Ok(()) } else { Err(answer.body) })
+        })
+        .await;
+        ready.with_context(|| self.collector.log_end())
+    }
+
+    /// Runs an administration command of `truechimer` against this platform.
+    pub fn administer(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(binary("truechimer")?);
+        output(command.args(arguments).args(self.place()))
+    }
+
+    /// An agent of this platform that has reported ready.
+    pub async fn agent(&self, knobs: AgentKnobs) -> Result<Agent> {
+        Agent::start(self.folder.path(), &self.grpc_url(), &self.join_token(), knobs).await
+    }
+
+    /// The database as its owner sees it.
+    pub async fn owner(&self) -> Result<PgPool> {
+        self.connect(&["db", "url"]).await
+    }
+
+    /// The database as people may see it.
+    pub async fn reader(&self) -> Result<PgPool> {
+        self.connect(&["db", "url", "--reader"]).await
+    }
+
+    async fn connect(&self, arguments: &[&str]) -> Result<PgPool> {
+        let url = self.administer(arguments)?;
+        Ok(PgPoolOptions::new().max_connections(2).connect(url.trim()).await?)
+    }
+
+    /// SIGKILL to the database server.
+    pub fn kill_9_postgres(&self) -> Result<()> {
+        let pid = self.postgres().context("no Postgres runs")?;
+        Ok(kill(pid, Signal::SIGKILL)?)
+    }
+
+    fn postgres(&self) -> Option<Pid> {
+        let file = self.folder.path().join("collector/postgres/data/postmaster.pid");
+        let text = fs::read_to_string(file).ok()?;
+        text.lines().next()?.parse().ok().map(Pid::from_raw)
+    }
+
+    /// Where agents connect.
+    pub fn grpc_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.grpc_port)
+    }
+
+    /// Where people connect.
+    pub fn web_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.web_port)
+    }
+
+    /// The file with this platform's join token.
+    pub fn join_token(&self) -> PathBuf {
+        self.folder.path().join("join-token")
+    }
+
+    /// The folder of everything that belongs to this platform.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// What the collector's metrics say: the sum over labels of one name.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let answer = get(self.observe_port, "/metrics").await?;
+        ensure!(answer.status == 200, "/metrics answered {}", answer.status);
+        Ok(crate::http::metric(&answer.body, name))
+    }
+
+    /// The collector's whole metrics page.
+    pub async fn metrics(&self) -> Result<String> {
+        Ok(get(self.observe_port, "/metrics").await?.body)
+    }
+
+    fn place(&self) -> Vec<String> {
+        place(&self.folder)
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = self.collector.kill_9();
+        // The database outlives a killed collector by design; not the end of its test.
+        if let Some(pid) = self.postgres() {
+            let _ = kill(pid, Signal::SIGQUIT);
+        }
+    }
+}
+
+fn serve(folder: &Folder) -> Result<Command> {
+    let mut command = Command::new(binary("truechimer")?);
+    command.arg("serve").args(place(folder));
+    Ok(command)
+}
+
+fn place(folder: &Folder) -> Vec<String> {
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    ["--data-dir".into(), path("collector"), "--config".into(), path("collector.toml")].into()
+}
