@@ -93,7 +93,7 @@ start_collector() {
 listen = "127.0.0.1:$WEB_PORT"
 [grpc]
 listen = "127.0.0.1:$GRPC_PORT"
-[metrics]
+[observe]
 listen = "127.0.0.1:$METRICS_PORT"
 TOML
     # A session of its own: Ctrl-C reaches this script, which stops the parts in order.
