@@ -1,1 +1,137 @@
-//! (to be written)
+//! The evaluate role's seat, and the snapshot that it judges.
+
+use risk::{FleetView, HostView, HostWindow, SourceFact};
+use sqlx::{Connection, PgConnection};
+use timebase::{Bounds, Discipliner, Ppb, Span, SyncState, Timestamp, Utc, Verdict};
+
+use crate::{Store, time};
+
+/// Of all collectors on one database, the one that judges. An arbitrary number of our own.
+const SEAT: i64 = 0x7472_7565_6a75_6467;
+
+/// The right to judge: a connection that holds a lock no second collector can hold.
+///
+/// Everything that judging reads and writes goes through this one connection. If it breaks, the lock
+/// is free for another collector and this one can write nothing more: two can never judge at once.
+#[derive(Debug)]
+pub struct Seat {
+    pub(crate) connection: PgConnection,
+}
+
+impl Store {
+    /// Takes the seat, or `None` while another collector has it.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn take_seat(&self) -> Result<Option<Seat>, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?.detach();
+        let taken = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, SEAT)
+            .fetch_one(&mut connection)
+            .await?;
+        if taken {
+            return Ok(Some(Seat { connection }));
+        }
+        connection.close().await?;
+        Ok(None)
+    }
+}
+
+impl Seat {
+    /// Gives the seat up.
+    ///
+    /// # Errors
+    /// The database does not answer; the seat is free all the same.
+    pub async fn leave(self) -> Result<(), sqlx::Error> {
+        self.connection.close().await
+    }
+
+    /// Every host that is not revoked, with its newest state and its sources, as of one moment of the
+    /// database, to be judged at `reference_time`.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn fleet_view(
+        &mut self,
+        reference_time: Timestamp<Utc>,
+    ) -> Result<FleetView, sqlx::Error> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let mut snapshot = self.connection.begin_with(begin).await?;
+        let mut hosts = hosts(&mut snapshot).await?;
+        add_sources(&mut snapshot, &mut hosts).await?;
+        snapshot.commit().await?;
+        Ok(FleetView { reference_time, hosts })
+    }
+}
+
+/// By number, as [`add_sources`] needs them.
+async fn hosts(connection: &mut PgConnection) -> Result<Vec<HostView>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT h.host_id, h.name, h.service, h.simulated,
+                  h.enrolled_at AS "enrolled_at: jiff_sqlx::Timestamp",
+                  s.received_at AS "received_at?: jiff_sqlx::Timestamp",
+                  s.ref_time AS "ref_time?: jiff_sqlx::Timestamp",
+                  s.lo_ns, s.hi_ns, s.offset_ns, s.drift_limit_ppb AS "drift_limit_ppb?",
+                  s.state AS "state?", s.discipliner AS "discipliner?"
+           FROM store.host h LEFT JOIN store.host_state s USING (host_id)
+           WHERE h.revoked_at IS NULL
+           ORDER BY h.host_id"#
+    )
+    .fetch_all(connection)
+    .await?;
+    let hosts = rows.into_iter().map(|row| {
+        let bounds = row.lo_ns.zip(row.hi_ns).and_then(|(lo, hi)| {
+            // Ingest lets no empty interval in; one that is empty says nothing.
+            Bounds::new(Span::from_ns(lo), Span::from_ns(hi))
+        });
+        let window = bounds.zip(row.ref_time).zip(row.drift_limit_ppb).map(
+            |((bounds, ref_time), drift_limit)| HostWindow {
+                bounds,
+                sampled_at: time::from_sql(ref_time),
+                drift_limit: Ppb::new(drift_limit),
+                offset: row.offset_ns.map_or(bounds.midpoint(), Span::from_ns),
+            },
+        );
+        HostView {
+            host_id: row.host_id,
+            name: row.name,
+            service: row.service,
+            simulated: row.simulated,
+            enrolled_at: time::from_sql(row.enrolled_at),
+            received_at: row.received_at.map(time::from_sql),
+            state: numbered(&SyncState::ALL, row.state).unwrap_or(SyncState::Starting),
+            discipliner: numbered(&Discipliner::ALL, row.discipliner).unwrap_or(Discipliner::None),
+            window,
+            sources: Vec::new(),
+        }
+    });
+    Ok(hosts.collect())
+}
+
+/// Gives each of `hosts`, which are in order of their number, its sources.
+async fn add_sources(
+    connection: &mut PgConnection,
+    hosts: &mut [HostView],
+) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT host_id, name, verdict FROM store.source_state ORDER BY host_id, position"
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut hosts = hosts.iter_mut().peekable();
+    for row in rows {
+        while hosts.next_if(|host| host.host_id < row.host_id).is_some() {}
+        let Some(host) = hosts.peek_mut().filter(|host| host.host_id == row.host_id) else {
+            continue;
+        };
+        if let Some(verdict) = Verdict::from_word(&row.verdict) {
+            host.sources.push(SourceFact { name: row.name, verdict });
+        }
+    }
+    Ok(())
+}
+
+/// The variant with this number in the wire format, where 0 means unspecified.
+fn numbered<T: Copy>(all: &[T], number: Option<i16>) -> Option<T> {
+    let index = usize::try_from(number?).ok()?.checked_sub(1)?;
+    all.get(index).copied()
+}

@@ -102,7 +102,7 @@ fn possible_must_last() {
                 (124, "possible")
             ]
         ),
-        [(0 + 60, Opened), (62, Worsened), (124, Eased)]
+        [(60, Opened), (62, Worsened), (124, Eased)]
     );
 }
 

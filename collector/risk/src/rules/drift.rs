@@ -8,6 +8,9 @@ use timebase::{Answer, Bounds, Span};
 
 use crate::{Evidence, Finding, FleetView, HostView, HostWindow, Raise, attribution, phrase};
 
+/// The name of the rule.
+pub const RULE: &str = "drift";
+
 /// How far a clock may be off.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -91,7 +94,7 @@ fn unknown(host: &HostView, policy: &Policy) -> Finding {
 
 fn blank(host: &HostView, policy: &Policy) -> Finding {
     Finding {
-        rule: "drift",
+        rule: RULE,
         policy: policy.name.clone(),
         subject: Finding::about_host(host.host_id),
         answer: Answer::Unknown,

@@ -17,6 +17,9 @@ use crate::pairs::{Culprit, Group, Pair, Pairs};
 use crate::phrase::{ahead_of, count};
 use crate::{Evidence, Finding, FleetView, HostView, Raise, Selector, attribution, share};
 
+/// The name of the rule.
+pub const RULE: &str = "log-skew";
+
 /// Hosts whose lines are read as one log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -186,7 +189,7 @@ fn unknown(policy: &Policy, host: &HostView) -> Finding {
 
 fn blank(policy: &Policy, subject: String) -> Finding {
     Finding {
-        rule: "log-skew",
+        rule: RULE,
         policy: policy.name.clone(),
         subject,
         answer: Answer::Unknown,

@@ -8,6 +8,9 @@ use timebase::{Answer, Span};
 
 use crate::{Evidence, Finding, FleetView, HostView, Raise};
 
+/// The name of the rule.
+pub const RULE: &str = "silent";
+
 /// How long a host may stay silent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -47,7 +50,7 @@ fn judge(view: &FleetView, host: &HostView, policy: &Policy) -> Finding {
         )
     };
     Finding {
-        rule: "silent",
+        rule: RULE,
         policy: policy.name.clone(),
         subject: Finding::about_host(host.host_id),
         answer: if silent { Answer::Certain } else { Answer::Safe },

@@ -29,6 +29,9 @@ use crate::{Evidence, Finding, FleetView, HostView, Raise, Rounding, Selector, a
 
 pub use preset::Preset;
 
+/// The name of the rule.
+pub const RULE: &str = "token-skew";
+
 /// Who issues tokens, who checks them, and what the check forgives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -224,7 +227,7 @@ fn shares(policy: &Policy, lead: Bounds) -> [Evidence; 2] {
 
 fn blank(policy: &Policy, subject: String) -> Finding {
     Finding {
-        rule: "token-skew",
+        rule: RULE,
         policy: policy.name.clone(),
         subject,
         answer: Answer::Unknown,
