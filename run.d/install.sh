@@ -107,18 +107,21 @@ need_chromium() {
     fi
 }
 
-# Runs `npm ci` in $1 unless that lock file was installed before.
-npm_packages() {
-    local folder=$1
+# The driver of the browser, unless this very lock file was installed before.
+browser_driver() {
+    local folder=tests/browser
     cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed-lock" && return
-    say "Fetching the npm packages of $folder."
-    (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error </dev/null)
+    say "Fetching playwright-core from npm: tests drive the browser with it."
+    (cd "$folder" && npm ci --silent --no-audit --no-fund --ignore-scripts </dev/null)
     cp "$folder/package-lock.json" "$folder/node_modules/.installed-lock"
 }
 
-# What the pages bundle; web/package.json says which files.
+# What the pages bundle.
 assets() {
+    local lock=web/package-lock.json installed=web/node_modules/.installed-lock
+    [ -d web/static/vendor ] && cmp -s "$lock" "$installed" && return
     need_node
-    npm_packages web
-    (cd web && npm run --silent assets </dev/null)
+    say "Fetching uPlot, which draws the charts, from npm."
+    web/assets.sh </dev/null
+    cp "$lock" "$installed"
 }

@@ -27,7 +27,7 @@ need_for_tests() {
     need_postgres
     need_node
     need_chronyd
-    npm_packages tests/browser
+    browser_driver
     need_chromium
     export CHRONYD CHROMIUM
     POSTGRES_BIN=$(postgres_bin)

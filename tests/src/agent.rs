@@ -18,7 +18,7 @@ pub struct AgentKnobs {
     pub host: String,
     /// Its time sources, `address:port`.
     pub servers: Vec<String>,
-    /// TOML that goes into its configuration file, before everything else.
+    /// TOML that goes among the top-level keys of its configuration file.
     pub settings: String,
 }
 
@@ -28,8 +28,6 @@ pub struct Agent {
     /// The process; kill it at will.
     pub process: Process,
     folder: PathBuf,
-    collector: String,
-    join_token: PathBuf,
     observe_port: u16,
 }
 
@@ -45,30 +43,24 @@ impl Agent {
         let observe_port = free_port()?;
         let servers: Vec<_> = knobs.servers.iter().map(|server| format!("{server:?}")).collect();
         let text = format!(
-            "{}\nreport-interval = \"1 s\"\nhost-name = {:?}\n[ntp]\nservers = [{}]\n\
-             [observe]\nlisten = \"127.0.0.1:{observe_port}\"\n",
-            knobs.settings,
+            "name = {:?}\nstate-dir = {:?}\ncollector = {collector:?}\njoin-token-file = \
+             {join_token:?}\nreport-interval = \"1 s\"\n{}\n[ntp]\nmin-poll = 0\nmax-poll = 0\n\
+             servers = [{}]\n[observe]\nlisten = \"127.0.0.1:{observe_port}\"\n",
             knobs.host,
+            folder.join("state"),
+            knobs.settings,
             servers.join(", ")
         );
         fs::write(folder.join("agent.toml"), text)?;
-        let process =
-            Process::start(&mut run(&folder, collector, join_token)?, &folder.join("log"))?;
-        let mut agent = Self {
-            process,
-            folder,
-            collector: collector.to_owned(),
-            join_token: join_token.to_owned(),
-            observe_port,
-        };
+        let process = Process::start(&mut run(&folder)?, &folder.join("log"))?;
+        let mut agent = Self { process, folder, observe_port };
         agent.ready().await?;
         Ok(agent)
     }
 
     /// Starts it again after it was killed.
     pub async fn restart(&mut self) -> Result<()> {
-        let mut command = run(&self.folder, &self.collector, &self.join_token)?;
-        self.process = Process::start(&mut command, &self.folder.join("log"))?;
+        self.process = Process::start(&mut run(&self.folder)?, &self.folder.join("log"))?;
         self.ready().await
     }
 
@@ -88,7 +80,6 @@ impl Agent {
     pub fn status(&self) -> Result<Value> {
         let mut command = Command::new(binary("truechimer-agent")?);
         command.args(["status", "--json", "--config"]).arg(self.folder.join("agent.toml"));
-        command.arg("--state-dir").arg(self.folder.join("state"));
         Ok(serde_json::from_str(&output(&mut command)?)?)
     }
 
@@ -98,10 +89,8 @@ impl Agent {
     }
 }
 
-fn run(folder: &Path, collector: &str, join_token: &Path) -> Result<Command> {
+fn run(folder: &Path) -> Result<Command> {
     let mut command = Command::new(binary("truechimer-agent")?);
-    command.args(["run", "--collector", collector, "--join-token-file"]).arg(join_token);
-    command.arg("--config").arg(folder.join("agent.toml"));
-    command.arg("--state-dir").arg(folder.join("state"));
+    command.args(["run", "--config"]).arg(folder.join("agent.toml"));
     Ok(command)
 }
