@@ -83,6 +83,13 @@ impl Agent {
         Ok(serde_json::from_str(&output(&mut command)?)?)
     }
 
+    /// The highest report number that its spool calls acknowledged.
+    pub fn acknowledged(&self) -> Result<i64> {
+        let text = fs::read_to_string(self.folder.join("state/spool/cursor"))?;
+        let last = text.lines().filter_map(|line| line.split_once(' ')?.1.parse().ok()).max();
+        last.context("nothing is acknowledged")
+    }
+
     /// The agent's metrics page.
     pub async fn metrics(&self) -> Result<String> {
         Ok(get(self.observe_port, "/metrics").await?.body)

@@ -102,6 +102,24 @@ impl House {
         Ok(kill(pid, Signal::SIGKILL)?)
     }
 
+    /// Whether a database server runs in this platform's folder.
+    pub fn postgres_runs(&self) -> bool {
+        self.postgres().is_some_and(|pid| kill(pid, None).is_ok())
+    }
+
+    /// Starts a second collector on the same folder and other ports; what it said when it gave up.
+    pub async fn serve_again(&self) -> Result<String> {
+        let mut command = serve(&self.folder)?;
+        command.args(["--grpc-listen", "127.0.0.1:0", "--web-listen", "127.0.0.1:0"]);
+        command.args(["--observe-listen", "127.0.0.1:0"]);
+        let mut second = Process::start(&mut command, &self.folder.path().join("second.log"))?;
+        eventually("the second collector gives up", READY_WITHIN, async || {
+            Ok(if second.lives().is_err() { Ok(()) } else { Err("it runs") })
+        })
+        .await?;
+        Ok(second.log_end())
+    }
+
     fn postgres(&self) -> Option<Pid> {
         let file = self.folder.path().join("collector/postgres/data/postmaster.pid");
         let text = fs::read_to_string(file).ok()?;

@@ -1,0 +1,80 @@
+use std::fs;
+use std::process::Command;
+
+use anyhow::Result;
+use house_tests::{
+    AgentKnobs, Claims, Folder, House, NtpServer, Reply, binary, eventually, metric,
+};
+
+/// Proves that a source which sends garbage, or answers to questions nobody asked, is counted and
+/// takes no part, while the good source beside it goes on giving windows that hold the truth.
+#[tokio::test]
+async fn garbage_on_the_ntp_port_is_counted_and_harmless() -> Result<()> {
+    let good = NtpServer::start(Claims::default())?;
+    let garbage = NtpServer::start(Claims { reply: Reply::Garbage, ..Claims::default() })?;
+    let forger = NtpServer::start(Claims { reply: Reply::WrongOrigin, ..Claims::default() })?;
+    let house = House::start("").await?;
+    let host = "garbage";
+    let servers = [&good, &garbage, &forger].map(NtpServer::name).to_vec();
+    let mut agent =
+        house.agent(AgentKnobs { host: host.into(), servers, ..AgentKnobs::default() }).await?;
+    let reader = house.reader().await?;
+
+    eventually("refused answers are counted per source", super::SOON, async || {
+        let rows: Vec<(String, i64, i64)> =
+            sqlx::query_as("SELECT source, accepted, refused FROM sources_now WHERE host = $1")
+                .bind(host)
+                .fetch_all(&reader)
+                .await?;
+        let bad = |name: &str| {
+            rows.iter().any(|(n, accepted, refused)| n == name && *accepted == 0 && *refused >= 3)
+        };
+        Ok(if bad(&garbage.name()) && bad(&forger.name()) { Ok(()) } else { Err(rows) })
+    })
+    .await?;
+    let windows = super::windows(&reader, host, 5).await?;
+    assert!(windows.iter().all(|(lo, hi)| *lo <= 0 && *hi >= 0), "{windows:?}");
+    agent.process.lives()
+}
+
+/// Proves that both programs refuse a broken settings file with the key and the line, and do not start.
+#[test]
+fn a_broken_settings_file_is_refused_in_words() -> Result<()> {
+    let folder = Folder::new()?;
+    let file = folder.path().join("broken.toml");
+    fs::write(&file, "# one line before\nreport-intervall = \"1 s\"\n")?;
+    for (program, command) in [("truechimer", "serve"), ("truechimer-agent", "run")] {
+        let output =
+            Command::new(binary(program)?).arg(command).arg("--config").arg(&file).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{program} started");
+        assert!(said.contains("report-intervall"), "{program} does not name the key: {said}");
+        assert!(said.contains("line 2") || said.contains(":2"), "{program}, no line: {said}");
+    }
+    Ok(())
+}
+
+/// Proves that every metric the two programs serve is explained in docs/METRICS.md, and the other way
+/// round.
+#[tokio::test]
+async fn every_metric_is_documented() -> Result<()> {
+    let source = NtpServer::start(Claims::default())?;
+    let house = House::start("").await?;
+    let knobs =
+        AgentKnobs { host: "m".into(), servers: vec![source.name()], ..AgentKnobs::default() };
+    let agent = house.agent(knobs).await?;
+    super::windows(&house.reader().await?, "m", 1).await?;
+    let served = house.metrics().await? + &agent.metrics().await?;
+    assert!(metric(&served, "truechimer_ingest_reports_total") >= 0.0);
+    let names: std::collections::BTreeSet<&str> =
+        served.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+    assert!(names.len() > 10, "only {names:?}");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/METRICS.md");
+    let text = fs::read_to_string(path)?;
+    let documented: std::collections::BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let missing: Vec<_> = names.difference(&documented).collect();
+    let stale: Vec<_> = documented.difference(&names).collect();
+    assert!(missing.is_empty() && stale.is_empty(), "missing: {missing:#?}\nstale: {stale:#?}");
+    Ok(())
+}

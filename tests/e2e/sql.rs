@@ -1,0 +1,70 @@
+use anyhow::Result;
+use house_tests::House;
+
+/// Proves that the role for people can read every view of schema `fleet` and nothing else: no private
+/// table, no write, no table of its own, even after it lifts its own settings.
+#[tokio::test]
+async fn the_reader_reads_fleet_and_nothing_else() -> Result<()> {
+    let house = House::start("").await?;
+    let reader = house.reader().await?;
+    let views: Vec<String> = sqlx::query_scalar(
+        "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'fleet'",
+    )
+    .fetch_all(&reader)
+    .await?;
+    assert!(views.len() >= 5, "only these views: {views:?}");
+    for view in &views {
+        let select = sqlx::AssertSqlSafe(format!("SELECT * FROM fleet.{view} LIMIT 1"));
+        sqlx::query(select).fetch_optional(&reader).await?;
+    }
+
+    let mut connection = reader.acquire().await?;
+    for lift in ["SET default_transaction_read_only = off", "SET statement_timeout = 0"] {
+        sqlx::query(lift).execute(&mut *connection).await?;
+    }
+    for forbidden in [
+        "SELECT * FROM store.host",
+        "SELECT credential_hash FROM store.host",
+        "SELECT * FROM store.user_account",
+        "UPDATE fleet.host_now SET host = 'x'",
+        "DELETE FROM store.sample",
+        "CREATE TEMP TABLE mine (x int)",
+        "CREATE TABLE public.mine (x int)",
+        "CREATE TABLE fleet.mine (x int)",
+        "COPY (SELECT 1) TO PROGRAM 'cat'",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SET ROLE truechimer",
+    ] {
+        let outcome = sqlx::query(forbidden).execute(&mut *connection).await;
+        let code = outcome.as_ref().err().and_then(|e| e.as_database_error()?.code());
+        // 42501: insufficient privilege; 55000: this view cannot be written to.
+        assert!(
+            matches!(code.as_deref(), Some("42501" | "55000")),
+            "{forbidden} was not refused as it should be: {outcome:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Proves that whoever explores schema `fleet` finds every view, column and function explained.
+#[tokio::test]
+async fn every_object_of_fleet_is_commented() -> Result<()> {
+    let house = House::start("").await?;
+    let bare: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname || coalesce('.' || a.attname, '')
+         FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+         WHERE c.relnamespace = 'fleet'::regnamespace AND c.relkind IN ('v', 'm', 'r')
+           AND col_description(c.oid, a.attnum) IS NULL
+         UNION ALL
+         SELECT relname FROM pg_class
+         WHERE relnamespace = 'fleet'::regnamespace AND relkind IN ('v', 'm', 'r')
+           AND obj_description(oid, 'pg_class') IS NULL
+         UNION ALL
+         SELECT proname || '()' FROM pg_proc
+         WHERE pronamespace = 'fleet'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL",
+    )
+    .fetch_all(&house.owner().await?)
+    .await?;
+    assert!(bare.is_empty(), "without a comment: {bare:?}");
+    Ok(())
+}
