@@ -15,8 +15,10 @@ pub mod pages;
 pub mod partitions;
 pub mod time;
 
-use sqlx::PgPool;
+use std::time::Duration;
+
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 /// A handle on the database; clones share one pool.
 #[derive(Clone, Debug)]
@@ -30,7 +32,12 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migration
 impl Store {
     /// Opens a pool of at most `connections`; the first connection is made at once.
     pub async fn connect(options: PgConnectOptions, connections: u32) -> Result<Self, sqlx::Error> {
-        let pool = PgPoolOptions::new().max_connections(connections).connect_with(options).await?;
+        // A caller that waits longer for a connection had better fail and say so.
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options)
+            .await?;
         Ok(Self { pool })
     }
 
@@ -53,4 +60,30 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Whether a server answers at all; makes one connection and ends it.
+///
+/// # Errors
+/// It does not: not there, starting up, or refusing us.
+pub async fn answers(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    connection.ping().await?;
+    connection.close().await
+}
+
+/// Makes the database `name` if the server does not have it. The server must have the database
+/// `postgres`, and `options` the right to create databases.
+///
+/// # Errors
+/// Whatever the server answers.
+pub async fn ensure_database(options: &PgConnectOptions, name: &str) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect_with(&options.clone().database("postgres")).await?;
+    let there = sqlx::query("SELECT FROM pg_database WHERE datname = $1").bind(name);
+    if there.fetch_optional(&mut connection).await?.is_none() {
+        let quoted = name.replace('"', "\"\"");
+        let create = AssertSqlSafe(format!("CREATE DATABASE \"{quoted}\""));
+        sqlx::query(create).execute(&mut connection).await?;
+    }
+    connection.close().await
 }

@@ -4,9 +4,13 @@ use timebase::{Timestamp, Utc};
 
 /// For binding; microseconds, which is all that `timestamptz` holds. Out of range saturates.
 pub fn to_sql(at: Timestamp<Utc>) -> jiff_sqlx::Timestamp {
+    to_jiff(at).into()
+}
+
+/// For calendars.
+pub fn to_jiff(at: Timestamp<Utc>) -> jiff::Timestamp {
     jiff::Timestamp::from_nanosecond(at.as_ns().into())
         .expect("invariant: every i64 of nanoseconds is a jiff timestamp")
-        .into()
 }
 
 /// From a column; saturates beyond the years 1677 to 2262.

@@ -1,0 +1,259 @@
+//! Command line of `truechimer`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use timebase::Span;
+
+use crate::admin;
+use crate::app::{App, Role, Roles};
+use crate::config::Config;
+use crate::config::log::LogFormat;
+use crate::database::Database;
+use crate::{observe, shutdown};
+
+/// Truechimer collector: takes reports of clocks from agents, judges them, alerts, and shows them.
+#[derive(Debug, Parser)]
+#[command(name = "truechimer", version, propagate_version = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Settings that a flag overrides.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings (override the configuration file)")]
+struct Settings {
+    /// Configuration file, TOML; `truechimer check-config` prints every key
+    #[arg(long, global = true, env = "TRUECHIMER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the collector keeps its files, with the embedded database
+    #[arg(long, global = true, env = "TRUECHIMER_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// An existing Postgres instead of the embedded one
+    #[arg(long, global = true, env = "TRUECHIMER_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Where agents connect
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    grpc_listen: Option<SocketAddr>,
+    /// Where people connect
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    web_listen: Option<SocketAddr>,
+    /// Metrics and health
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    observe_listen: Option<SocketAddr>,
+    /// Form of the log
+    #[arg(long, global = true, value_name = "FORM")]
+    log_format: Option<LogFormat>,
+    /// What to log: error, warn, info, debug, trace, or a tracing filter
+    #[arg(long, global = true, env = "TRUECHIMER_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server until Ctrl-C or SIGTERM
+    Serve {
+        /// What this process does; default: everything
+        #[arg(long, value_delimiter = ',', value_name = "ROLE")]
+        role: Vec<Role>,
+    },
+    /// Bring the database schema up to this version
+    Migrate,
+    /// Check the configuration and print the settings in effect
+    CheckConfig,
+    /// People who may sign in
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Tokens that let a host join
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Hosts that joined
+    #[command(subcommand)]
+    Host(HostCommand),
+    /// The database itself
+    #[command(subcommand)]
+    Db(DbCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Add a person; prints a random password once unless one is given
+    Add {
+        /// Name to sign in with
+        name: String,
+        /// File with the password in its first line
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Set another password; prints a random one once unless one is given
+    Passwd {
+        /// Name to sign in with
+        name: String,
+        /// File with the password in its first line
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// List the people who may sign in
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a join token and print it, once
+    Create {
+        /// How long it holds, such as "24 h"; default: for ever
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<Span>,
+        /// How many hosts it may enrol; default: any number
+        #[arg(long, value_parser = clap::value_parser!(i32).range(1..), value_name = "N")]
+        uses: Option<i32>,
+        /// A note on what it is for
+        #[arg(long, default_value = "")]
+        label: String,
+    },
+    /// List join tokens; the tokens themselves are not kept
+    List,
+    /// Void a token; hosts that joined with it stay
+    Revoke {
+        /// Its number from `token list`, or the token itself
+        token: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum HostCommand {
+    /// List hosts
+    List,
+    /// Void a host's credential: it is cut off within seconds, its data stays
+    Revoke {
+        /// Name or UUID; a name voids every host of that name
+        host: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum DbCommand {
+    /// Print the URL for psql
+    Url {
+        /// For the role that may read schema fleet and nothing else
+        #[arg(long)]
+        reader: bool,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever stopped it, in words for the person at the terminal.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let config = arguments.settings.effective()?;
+    match arguments.command {
+        Command::CheckConfig => {
+            config.check()?;
+            print!("{}", config.to_toml());
+            Ok(())
+        }
+        Command::Serve { role } => {
+            observe::init_logging(&config.log)?;
+            serve(config, role).await
+        }
+        Command::Db(DbCommand::Url { reader }) => admin::db::url(&config, reader),
+        command => {
+            let mut log = config.log.clone();
+            // A command's own words suffice, unless more was asked for.
+            if arguments.settings.log.is_none() {
+                log.filter = "warn".into();
+            }
+            observe::init_logging(&log)?;
+            with_database(&config, command).await
+        }
+    }
+}
+
+async fn serve(config: Config, role: Vec<Role>) -> anyhow::Result<()> {
+    let stop = shutdown::on_signal()?;
+    config.check()?;
+    let roles = if role.is_empty() { Roles::all() } else { Roles::only(&role) };
+    let app = App::start(config, roles).await?;
+    let failed = tokio::select! {
+        () = stop.cancelled() => false,
+        () = app.failed() => true,
+    };
+    app.stop().await;
+    if failed { Err(anyhow::anyhow!("a role failed; see the log")) } else { Ok(()) }
+}
+
+/// Administration works beside a running server, and without one.
+async fn with_database(config: &Config, command: Command) -> anyhow::Result<()> {
+    let database = Database::open_for_command(config).await?;
+    let store = &database.store;
+    let done = match command {
+        Command::Migrate => store.migrate().await.map_err(Into::into),
+        Command::User(UserCommand::Add { name, password_file }) => {
+            admin::users::add(store, &name, password_file.as_deref()).await
+        }
+        Command::User(UserCommand::Passwd { name, password_file }) => {
+            admin::users::passwd(store, &name, password_file.as_deref()).await
+        }
+        Command::User(UserCommand::List) => admin::users::list(store).await,
+        Command::Token(TokenCommand::Create { expires, uses, label }) => {
+            admin::tokens::create(store, expires, uses, &label).await
+        }
+        Command::Token(TokenCommand::List) => admin::tokens::list(store).await,
+        Command::Token(TokenCommand::Revoke { token }) => {
+            admin::tokens::revoke(store, &token).await
+        }
+        Command::Host(HostCommand::List) => admin::hosts::list(store).await,
+        Command::Host(HostCommand::Revoke { host }) => admin::hosts::revoke(store, &host).await,
+        Command::Serve { .. } | Command::CheckConfig | Command::Db(_) => Ok(()),
+    };
+    database.close().await;
+    done
+}
+
+impl Settings {
+    /// Defaults, then the file, then the flags.
+    fn effective(&self) -> anyhow::Result<Config> {
+        let mut config = Config::load(self.config.as_deref())?;
+        if let Some(dir) = &self.data_dir {
+            config.data_dir = Some(dir.clone());
+        }
+        if let Some(url) = &self.database_url {
+            config.database.url = Some(url.clone());
+            config.database.url_file = None;
+        }
+        config.grpc.listen = self.grpc_listen.unwrap_or(config.grpc.listen);
+        config.web.listen = self.web_listen.unwrap_or(config.web.listen);
+        config.observe.listen = self.observe_listen.unwrap_or(config.observe.listen);
+        config.log.format = self.log_format.unwrap_or(config.log.format);
+        if let Some(filter) = &self.log {
+            config.log.filter = filter.clone();
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Proves that the command line is free of contradictions (clap's own check).
+    #[test]
+    fn command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    /// Proves that a flag wins over the file's value.
+    #[test]
+    fn flags_override() {
+        let words = ["truechimer", "serve", "--web-listen", "127.0.0.1:9", "--role", "web,notify"];
+        let arguments = Arguments::try_parse_from(words).unwrap();
+        assert_eq!(arguments.settings.effective().unwrap().web.listen.port(), 9);
+    }
+}

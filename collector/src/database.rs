@@ -1,0 +1,100 @@
+//! The database of this collector: an existing one by URL, or the private cluster.
+
+use anyhow::{Context, bail};
+use sqlx::postgres::PgConnectOptions;
+use store::Store;
+
+use crate::config::Config;
+use crate::postgres::{self, Embedded};
+
+/// Connections of an administration command.
+const COMMAND_CONNECTIONS: u32 = 2;
+
+/// An open database.
+#[derive(Debug)]
+pub struct Database {
+    /// The handle on it.
+    pub store: Store,
+    /// The private cluster, if this process runs it.
+    pub embedded: Option<Embedded>,
+}
+
+impl Database {
+    /// For a server: starts the private cluster unless a URL is set, and brings the schema up to date.
+    ///
+    /// # Errors
+    /// The database cannot be started, reached or migrated.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let (options, embedded) = match external(config)? {
+            Some(options) => (options, None),
+            None => {
+                let bin = config.database.postgres_bin.as_deref();
+                let embedded = Embedded::start(&config.data_dir(), bin).await?;
+                (embedded.connect_options(), Some(embedded))
+            }
+        };
+        let opened = Self::connect(options, embedded, config.database.connections.get()).await?;
+        match opened.store.migrate().await.context("cannot bring the schema up to date") {
+            Ok(()) => Ok(opened),
+            Err(error) => {
+                opened.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// For a command: uses the cluster that a running server has, else as [`Database::open`].
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub async fn open_for_command(config: &Config) -> anyhow::Result<Self> {
+        if external(config)?.is_none()
+            && let Some(options) = postgres::served_by_another(&config.data_dir())?
+        {
+            return Self::connect(options, None, COMMAND_CONNECTIONS).await;
+        }
+        Self::open(config).await
+    }
+
+    async fn connect(
+        options: PgConnectOptions,
+        embedded: Option<Embedded>,
+        connections: u32,
+    ) -> anyhow::Result<Self> {
+        match Store::connect(options, connections).await {
+            Ok(store) => Ok(Self { store, embedded }),
+            Err(error) => {
+                if let Some(embedded) = embedded {
+                    embedded.stop().await;
+                }
+                Err(error).context("cannot connect to the database")
+            }
+        }
+    }
+
+    /// Ends every connection, then the private cluster.
+    pub async fn close(self) {
+        self.store.close().await;
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
+}
+
+/// How to reach the database that is configured; `None`: the private cluster.
+///
+/// # Errors
+/// The URL cannot be read or understood.
+pub fn external(config: &Config) -> anyhow::Result<Option<PgConnectOptions>> {
+    let url = match (&config.database.url, &config.database.url_file) {
+        (Some(_), Some(_)) => bail!("[database] has both url and url-file: remove one"),
+        (Some(url), None) => url.clone(),
+        (None, Some(path)) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read [database] url-file {}", path.display()))?,
+        (None, None) => return Ok(None),
+    };
+    // The URL itself stays out of the message: it may hold a password.
+    let options = url.trim().parse::<PgConnectOptions>();
+    let options = options.map_err(|_| anyhow::anyhow!("[database] url is not a postgres:// URL"))?;
+    Ok(Some(options.application_name("truechimer")))
+}

@@ -1,0 +1,150 @@
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{User, geteuid};
+use sqlx::postgres::PgConnectOptions;
+
+use super::{OWNER, PostgresError};
+
+/// Longest path of a unix socket on Linux is 107 bytes; this much is the name inside the folder.
+const SOCKET_NAME: &str = "/.s.PGSQL.5432";
+const LONGEST_SOCKET: usize = 107;
+
+/// Where the cluster's files are and who owns them.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// Holds all of the below; owned by `user`, closed to others.
+    pub(super) folder: PathBuf,
+    /// PGDATA.
+    pub(super) data: PathBuf,
+    /// The folder of the unix socket.
+    pub(super) socket: PathBuf,
+    /// The server's log.
+    pub(super) log: PathBuf,
+    /// Held as long as a process serves from here.
+    pub(super) lock: PathBuf,
+    /// Who runs the server.
+    pub(super) user: User,
+}
+
+impl Layout {
+    /// Makes the folders, owned by the user who runs the server.
+    pub(super) fn prepare(data_dir: &Path) -> Result<Self, PostgresError> {
+        let user = server_user()?;
+        std::fs::create_dir_all(data_dir)
+            .map_err(PostgresError::file("cannot create the data directory", data_dir))?;
+        let data_dir = &data_dir
+            .canonicalize()
+            .map_err(PostgresError::file("cannot enter the data directory", data_dir))?;
+        let folder = data_dir.join("postgres");
+        make_private(&folder, &user)?;
+        if geteuid().is_root() {
+            open_to(&user, data_dir)?;
+        }
+        let layout = Self::at(folder, user)?;
+        make_private(&layout.socket, &layout.user)?;
+        Ok(layout)
+    }
+
+    /// The layout, if [`Layout::prepare`] was ever here.
+    pub(super) fn existing(data_dir: &Path) -> Result<Option<Self>, PostgresError> {
+        match data_dir.join("postgres").canonicalize() {
+            Ok(folder) => Ok(Some(Self::at(folder, server_user()?)?)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(PostgresError::file("cannot enter", data_dir)(e)),
+        }
+    }
+
+    fn at(folder: PathBuf, user: User) -> Result<Self, PostgresError> {
+        let mut socket = folder.join("socket");
+        if socket.as_os_str().len() + SOCKET_NAME.len() > LONGEST_SOCKET {
+            let inode = std::fs::metadata(&folder)
+                .map_err(PostgresError::file("cannot look at", &folder))?
+                .ino();
+            socket = std::env::temp_dir().join(format!("truechimer-{}-{inode}", user.uid));
+        }
+        Ok(Self {
+            data: folder.join("data"),
+            log: folder.join("postgres.log"),
+            lock: folder.join("lock"),
+            socket,
+            folder,
+            user,
+        })
+    }
+
+    /// How to connect as the owner.
+    pub(super) fn connect_options(&self) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass()
+            .socket(&self.socket)
+            .port(5432)
+            .username(OWNER)
+            .database(OWNER)
+            .application_name("truechimer")
+    }
+}
+
+/// Whoever we are, or for root somebody with fewer rights: the server refuses to run as root.
+fn server_user() -> Result<User, PostgresError> {
+    let uid = geteuid();
+    if !uid.is_root() {
+        let me = User::from_uid(uid).ok().flatten();
+        return me.ok_or_else(|| PostgresError::NoUser {
+            who: format!("uid {uid}"),
+            why: "initdb needs an entry for it in /etc/passwd",
+        });
+    }
+    let found = ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten());
+    found.ok_or_else(|| PostgresError::NoUser {
+        who: "root".into(),
+        why: "neither user postgres nor user nobody exists; create one of them",
+    })
+}
+
+/// A folder with mode 0700 that belongs to `user`; one that exists must be exactly that.
+fn make_private(folder: &Path, user: &User) -> Result<(), PostgresError> {
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+            .map_err(PostgresError::file("cannot give away", folder)),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            let found = std::fs::symlink_metadata(folder)
+                .map_err(PostgresError::file("cannot look at", folder))?;
+            if found.is_dir() && found.uid() == user.uid.as_raw() && found.mode() & 0o077 == 0 {
+                return Ok(());
+            }
+            let refused = std::io::Error::other(format!(
+                "must be a folder that belongs to {} alone (mode 0700)",
+                user.name
+            ));
+            Err(PostgresError::file("cannot use", folder)(refused))
+        }
+        Err(e) => Err(PostgresError::file("cannot create", folder)(e)),
+    }
+}
+
+/// As root: lets the server's user pass through the data directory, which is ours to open, and checks
+/// the folders above it, which are not.
+fn open_to(user: &User, data_dir: &Path) -> Result<(), PostgresError> {
+    for folder in data_dir.ancestors() {
+        let found =
+            std::fs::metadata(folder).map_err(PostgresError::file("cannot look at", folder))?;
+        let bit = match () {
+            () if found.uid() == user.uid.as_raw() => 0o100,
+            () if found.gid() == user.gid.as_raw() => 0o010,
+            () => 0o001,
+        };
+        if found.mode() & bit != 0 {
+            continue;
+        }
+        if folder != data_dir {
+            return Err(PostgresError::Unreachable {
+                user: user.name.clone(),
+                folder: folder.to_owned(),
+            });
+        }
+        let mode = std::fs::Permissions::from_mode(found.mode() | bit);
+        std::fs::set_permissions(folder, mode)
+            .map_err(PostgresError::file("cannot open the data directory", folder))?;
+    }
+    Ok(())
+}

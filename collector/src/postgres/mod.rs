@@ -1,0 +1,181 @@
+//! A private Postgres cluster in the data directory, run from installed server binaries.
+//!
+//! Reachable by a unix socket only, run by an unprivileged user even when we are root, and durable:
+//! fsync is on, a cluster orphaned by our own death is adopted, one that died is recovered. What this
+//! module refuses to do: download binaries, listen on TCP, upgrade a cluster to another major version.
+//!
+//! [`binaries`] finds the server, [`layout`] knows the files and who owns them, [`cluster`] makes the
+//! cluster and its settings, [`process`] starts and stops the server, [`supervise`] keeps it alive.
+
+mod binaries;
+mod cluster;
+mod layout;
+mod lock;
+mod process;
+mod supervise;
+
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::Flock;
+use sqlx::postgres::PgConnectOptions;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use layout::Layout;
+use supervise::Supervisor;
+
+/// Name of the database and of the role that owns it.
+pub const OWNER: &str = "truechimer";
+/// The role for people who read.
+pub const READER: &str = "fleet_reader";
+
+/// Why there is no embedded database.
+#[derive(Debug, Error)]
+pub enum PostgresError {
+    /// No server binaries.
+    #[error("no Postgres server binaries found (looked at {looked}). Install them (Debian, Ubuntu: apt install postgresql; Fedora: dnf install postgresql-server), name their folder in `[database] postgres-bin`, or use an existing server with `[database] url`")]
+    NoBinaries {
+        /// Where they were looked for.
+        looked: String,
+    },
+    /// The cluster was made by another major version.
+    #[error("the cluster in {} was made by Postgres {needed}, but the server binaries found are of {found}. Install Postgres {needed}, or name its folder in `[database] postgres-bin`", data.display())]
+    MajorVersion {
+        /// The cluster.
+        data: PathBuf,
+        /// Its version.
+        needed: u32,
+        /// Versions that are installed.
+        found: String,
+    },
+    /// Another process serves from this data directory.
+    #[error("the database in {} is in use by another truechimer{}", folder.display(), pid.map(|p| format!(" (process {p})")).unwrap_or_default())]
+    InUse {
+        /// The folder of the cluster.
+        folder: PathBuf,
+        /// Who, if it says so.
+        pid: Option<i32>,
+    },
+    /// The unprivileged user cannot reach the folder.
+    #[error("user {user}, who runs Postgres, cannot enter {}: choose another --data-dir, or allow it (chmod o+x)", folder.display())]
+    Unreachable {
+        /// Who.
+        user: String,
+        /// Which folder stops it.
+        folder: PathBuf,
+    },
+    /// No user to run the server as.
+    #[error("Postgres does not run as {who}: {why}")]
+    NoUser {
+        /// Which user.
+        who: String,
+        /// What to do.
+        why: &'static str,
+    },
+    /// A server program failed.
+    #[error("{program} failed: {output}")]
+    Program {
+        /// initdb or postgres.
+        program: &'static str,
+        /// Its last words.
+        output: String,
+    },
+    /// Not ready in time.
+    #[error("Postgres was not ready after {seconds} s; last answer: {last}; its log is {}", log.display())]
+    NotReady {
+        /// How long it was waited for.
+        seconds: u64,
+        /// The last error at connecting.
+        last: String,
+        /// Where to read more.
+        log: PathBuf,
+    },
+    /// A file or folder.
+    #[error("{what} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database answered with an error.
+    #[error("the embedded database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+impl PostgresError {
+    fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::File { what, path: path.to_owned(), source }
+    }
+}
+
+/// A running private cluster. Stop it with [`Embedded::stop`]; if this process dies instead, the server
+/// lives on and the next start adopts it.
+#[derive(Debug)]
+pub struct Embedded {
+    supervisor: Supervisor,
+    options: PgConnectOptions,
+    _lock: Flock<std::fs::File>,
+}
+
+impl Embedded {
+    /// Makes the cluster if there is none, starts the server (or adopts one that we left running), and
+    /// returns when it answers.
+    ///
+    /// # Errors
+    /// Every [`PostgresError`]; each says what to do.
+    pub async fn start(data_dir: &Path, bin: Option<&Path>) -> Result<Self, PostgresError> {
+        let layout = Layout::prepare(data_dir)?;
+        let lock = lock::take(&layout).await?;
+        let binaries = binaries::find(bin, cluster::major(&layout)?, &layout.data)?;
+        cluster::create_if_missing(&layout, &binaries).await?;
+        cluster::write_settings(&layout)?;
+        let process = process::start_or_adopt(&layout, &binaries).await?;
+        let options = layout.connect_options();
+        store::ensure_database(&options, OWNER).await?;
+        let supervisor = Supervisor::watch(process, layout, binaries);
+        Ok(Self { supervisor, options, _lock: lock })
+    }
+
+    /// How to connect as the owner.
+    pub fn connect_options(&self) -> PgConnectOptions {
+        self.options.clone()
+    }
+
+    /// Whether the server is up; changes when it dies and when it is back.
+    pub fn up(&self) -> watch::Receiver<bool> {
+        self.supervisor.up()
+    }
+
+    /// The postmaster's process id, while it is up.
+    pub fn pid(&self) -> Option<i32> {
+        self.supervisor.pid()
+    }
+
+    /// Stops the server: connections are ended, everything is on disk.
+    pub async fn stop(self) {
+        self.supervisor.stop().await;
+    }
+}
+
+/// The folder of the unix socket of `data_dir`'s cluster.
+///
+/// # Errors
+/// There is no cluster yet.
+pub fn socket_folder(data_dir: &Path) -> Result<PathBuf, PostgresError> {
+    let missing = || std::io::Error::other("no embedded database here yet: run `truechimer serve`");
+    let layout = Layout::existing(data_dir)?;
+    let layout = layout.ok_or_else(|| PostgresError::file("cannot find", data_dir)(missing()))?;
+    Ok(layout.socket)
+}
+
+/// How to reach the cluster of `data_dir` if another process serves it at this moment.
+///
+/// # Errors
+/// The lock file cannot be read.
+pub fn served_by_another(data_dir: &Path) -> Result<Option<PgConnectOptions>, PostgresError> {
+    let Some(layout) = Layout::existing(data_dir)? else { return Ok(None) };
+    Ok(lock::is_taken(&layout)?.then(|| layout.connect_options()))
+}
