@@ -75,14 +75,14 @@ pub(crate) async fn exchange(request: Request, heard: mpsc::Sender<Heard>) {
     };
     trace!(source.addr = %server, ?stamp, "sent");
     if heard.send(Heard::Sent(token, stamp)).await.is_ok() {
-        let _ = tokio::time::timeout(
-            ANSWER_PATIENCE,
-            listen(&socket, source, server, after_send, &heard),
-        )
-        .await;
+        let _ =
+            tokio::time::timeout(ANSWER_PATIENCE, listen(&socket, source, server, before, &heard))
+                .await;
     }
 }
 
+/// Hands on what arrives. `before` was read before the request left: a near server answers faster than
+/// the clocks can be read again.
 async fn listen(
     socket: &StampedSocket,
     source: SourceId,
@@ -129,9 +129,8 @@ impl Between {
 
     /// A kernel stamp on the raw clock; `None` if the clock was set between the readings.
     fn kernel(&self, stamp: Timestamp<Host>) -> Option<Stamp> {
-        let difference = |reading: &ClockReading| {
-            Bounds::around(reading.difference(), reading.uncertainty)
-        };
+        let difference =
+            |reading: &ClockReading| Bounds::around(reading.difference(), reading.uncertainty);
         let hull = difference(&self.0).hull(difference(&self.1));
         if hull.width() > STEP_BETWEEN_READINGS {
             return None;

@@ -4,11 +4,19 @@
 //! slow (spool, gRPC, HTTP) runs on another runtime and hears of it through bounded channels. It
 //! observes only: nothing here can set a clock.
 
+pub mod cli;
 pub mod config;
 pub mod discipliner;
 mod exchange;
 pub mod identity;
+pub mod local;
+pub mod observe;
+pub mod run;
+mod slots;
 pub mod sources;
 pub mod spool;
+pub mod status;
 pub mod sys;
+pub mod timekeeper;
 pub mod uplink;
+pub mod view;

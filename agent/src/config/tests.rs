@@ -19,8 +19,8 @@ fn the_sample_file_is_the_default() {
 /// Proves that a user's file changes what it names and nothing else, tables included.
 #[test]
 fn a_file_overrides_table_by_table() {
-    let config = parse("report-interval = \"1 s\"\n[ntp]\nmin-poll = 4\n[labels]\nrack = \"b2\"")
-        .unwrap();
+    let config =
+        parse("report-interval = \"1 s\"\n[ntp]\nmin-poll = 4\n[labels]\nrack = \"b2\"").unwrap();
     assert_eq!(config.report_interval, Span::SECOND);
     assert_eq!((config.ntp.min_poll, config.ntp.max_poll), (4, 8));
     assert_eq!(config.labels["rack"], "b2");

@@ -70,8 +70,7 @@ pub(super) mod span {
     ) -> Result<S::Ok, S::Error> {
         let ns = value.as_ns();
         let units = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
-        let (unit, size) =
-            units.into_iter().find(|(_, size)| ns % size == 0).unwrap_or(("ns", 1));
+        let (unit, size) = units.into_iter().find(|(_, size)| ns % size == 0).unwrap_or(("ns", 1));
         to.collect_str(&format_args!("{} {unit}", ns / size))
     }
 }

@@ -169,7 +169,11 @@ impl Spool {
         spool.remove_finished();
         spool.measure();
         if spool.pending() > 0 {
-            info!(reports = spool.pending(), "{} reports are waiting in the spool", spool.pending());
+            info!(
+                reports = spool.pending(),
+                "{} reports are waiting in the spool",
+                spool.pending()
+            );
         }
         Ok(spool)
     }
@@ -224,16 +228,20 @@ impl Spool {
                 _ => self.next_segment()?,
             };
             let room = self.segment_bytes();
-            let mut written = Vec::new();
-            for report in &self.memory {
-                written.push(writer.stage(report));
-                if writer.length() >= room {
-                    break;
+            let (mut taken, mut written) = (0, Vec::new());
+            while let Some(report) = self.memory.get(taken)
+                && writer.length() < room
+            {
+                match writer.stage(report) {
+                    Ok(frame) => written.push(frame),
+                    Err(failure) => error!("report {} cannot be kept: {failure}", report.seq),
                 }
+                taken += 1;
             }
             writer.commit()?;
+            self.memory.drain(..taken);
+            self.count_dropped(taken - written.len());
             let segment = self.segments.back_mut().expect("invariant: the writer has its segment");
-            self.memory.drain(..written.len());
             segment.extend(written);
             self.writer = Some(writer);
             self.make_room();

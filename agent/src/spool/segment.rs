@@ -4,7 +4,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use agent_core::spool::{Frames, SEGMENT_MAGIC, encode_frame};
+use agent_core::spool::{FrameError, Frames, SEGMENT_MAGIC, encode_frame};
 use fleet_proto::pb;
 use prost::Message;
 use timebase::{BootId, Seq};
@@ -59,22 +59,17 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 
 impl Segment {
     /// Makes a new file, with its name safe on disk.
-    pub(super) fn create(
-        directory: &Path,
-        id: u64,
-        boot: BootId,
-    ) -> io::Result<(Self, Writer)> {
+    pub(super) fn create(directory: &Path, id: u64, boot: BootId) -> io::Result<(Self, Writer)> {
         let path = directory.join(format!("{id:016x}.{EXTENSION}"));
         let mut head = SEGMENT_MAGIC.to_vec();
-        encode_frame(&mut head, boot.as_bytes());
+        encode_frame(&mut head, boot.as_bytes()).map_err(io::Error::other)?;
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         file.write_all(&head)?;
         file.sync_data()?;
         File::open(directory)?.sync_all()?;
         let length = head.len() as u64;
-        let segment =
-            Self { id, path, boot, length, last_seq: None, frames: VecDeque::new() };
+        let segment = Self { id, path, boot, length, last_seq: None, frames: VecDeque::new() };
         Ok((segment, Writer { file, committed: length, staged: Vec::new() }))
     }
 
@@ -82,8 +77,14 @@ impl Segment {
     /// without even a boot id is removed.
     pub(super) fn recover(id: u64, path: PathBuf) -> io::Result<Option<Self>> {
         let bytes = fs::read(&path)?;
-        let mut segment =
-            Self { id, path, boot: BootId::from_bytes([0; 16]), length: 0, last_seq: None, frames: VecDeque::new() };
+        let mut segment = Self {
+            id,
+            path,
+            boot: BootId::from_bytes([0; 16]),
+            length: 0,
+            last_seq: None,
+            frames: VecDeque::new(),
+        };
         if segment.scan(&bytes).is_none() {
             if !bytes.is_empty() {
                 warn!("{} is not a spool segment: removed", segment.path.display());
@@ -93,7 +94,10 @@ impl Segment {
         }
         let torn = bytes.len() as u64 - segment.length;
         if torn > 0 {
-            warn!("{}: the last {torn} bytes were not wholly written: cut off", segment.path.display());
+            warn!(
+                "{}: the last {torn} bytes were not wholly written: cut off",
+                segment.path.display()
+            );
             OpenOptions::new().write(true).open(&segment.path)?.set_len(segment.length)?;
         }
         Ok(Some(segment))
@@ -101,17 +105,14 @@ impl Segment {
 
     /// Finds the frames; `None` if there is no boot id.
     fn scan(&mut self, bytes: &[u8]) -> Option<()> {
-        let body = bytes.strip_prefix(SEGMENT_MAGIC.as_slice())?;
-        let base = SEGMENT_MAGIC.len() as u64;
-        let mut frames = Frames::new(body);
-        let (start, boot) = frames.next()?.ok()?;
+        let mut frames = Frames::new(bytes);
+        let (_, boot) = frames.next()?.ok()?;
         self.boot = BootId::from_bytes(boot.try_into().ok()?);
-        self.length = base + start as u64 + framed_length(boot.len());
-        for (start, payload) in frames.map_while(Result::ok) {
+        self.length = frames.offset() as u64;
+        while let Some(Ok((start, payload))) = frames.next() {
             let Ok(report) = pb::Report::decode(payload) else { break };
-            let start = base + start as u64;
-            let length = framed_length(payload.len());
-            self.length = start + length;
+            let start = start as u64;
+            let length = frames.offset() as u64 - start;
             self.extend([Frame { seq: Seq(report.seq), start, length }]);
         }
         Some(())
@@ -159,8 +160,11 @@ impl Segment {
         };
         let length = usize::try_from(last.start + last.length - first.start)
             .map_err(|_| io::ErrorKind::InvalidData)?;
-        let mut bytes = vec![0; length];
-        File::open(&self.path)?.read_exact_at(&mut bytes, first.start)?;
+        // A segment of the wanted frames alone: the magic, and then those from the file.
+        let mut bytes = SEGMENT_MAGIC.to_vec();
+        bytes.resize(SEGMENT_MAGIC.len() + length, 0);
+        let frames = &mut bytes[SEGMENT_MAGIC.len()..];
+        File::open(&self.path)?.read_exact_at(frames, first.start)?;
         let whole = Frames::new(&bytes).map_while(Result::ok);
         Ok(whole.map_while(|(_, payload)| pb::Report::decode(payload).ok()).collect())
     }
@@ -191,11 +195,11 @@ impl Writer {
         self.committed + self.staged.len() as u64
     }
 
-    /// Puts a report behind the others, in memory.
-    pub(super) fn stage(&mut self, report: &pb::Report) -> Frame {
+    /// Puts a report behind the others, in memory; fails only if it is larger than a frame may be.
+    pub(super) fn stage(&mut self, report: &pb::Report) -> Result<Frame, FrameError> {
         let start = self.length();
-        encode_frame(&mut self.staged, &report.encode_to_vec());
-        Frame { seq: Seq(report.seq), start, length: self.length() - start }
+        encode_frame(&mut self.staged, &report.encode_to_vec())?;
+        Ok(Frame { seq: Seq(report.seq), start, length: self.length() - start })
     }
 
     /// Writes and syncs what is staged. On failure the file is cut back to what it was.
@@ -210,11 +214,4 @@ impl Writer {
         self.committed += staged.len() as u64;
         Ok(())
     }
-}
-
-/// Bytes a payload takes in the file.
-fn framed_length(payload: usize) -> u64 {
-    let mut empty = Vec::new();
-    encode_frame(&mut empty, &[]);
-    (empty.len() + payload) as u64
 }

@@ -16,9 +16,9 @@ const TRIES: usize = 3;
 /// uncertainty.
 pub fn cross_read() -> ClockReading {
     let first = sandwich();
-    (1..TRIES).map(|_| sandwich()).fold(first, |best, next| {
-        if next.uncertainty < best.uncertainty { next } else { best }
-    })
+    (1..TRIES)
+        .map(|_| sandwich())
+        .fold(first, |best, next| if next.uncertainty < best.uncertainty { next } else { best })
 }
 
 /// CLOCK_MONOTONIC_RAW.

@@ -23,6 +23,11 @@ impl Backoff {
         wait
     }
 
+    /// Whether no wait was taken since the start or the last reset.
+    pub fn is_fresh(&self) -> bool {
+        self.step == self.least
+    }
+
     /// Things went well: the next wait is short again.
     pub fn reset(&mut self) {
         self.step = self.least;

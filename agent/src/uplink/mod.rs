@@ -175,10 +175,12 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
             host_id: self.reporter.host.as_bytes().to_vec(),
             host: Some(self.reporter.info.clone()),
         };
-        let reply =
-            tokio::time::timeout(ENROL_TIMEOUT, IngestClient::new(self.channel.clone()).enrol(request))
-                .await
-                .map_err(|_| UplinkError::Silent("enrolment", ENROL_TIMEOUT))??;
+        let reply = tokio::time::timeout(
+            ENROL_TIMEOUT,
+            IngestClient::new(self.channel.clone()).enrol(request),
+        )
+        .await
+        .map_err(|_| UplinkError::Silent("enrolment", ENROL_TIMEOUT))??;
         let credential = Secret::new(&reply.into_inner().credential);
         if credential.expose().is_empty() {
             return Err(UplinkError::Protocol("enrolment gave no credential"));

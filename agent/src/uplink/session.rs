@@ -227,7 +227,9 @@ async fn send(
     outgoing.send(message).await.map_err(|_| UplinkError::Closed)
 }
 
-async fn next(incoming: &mut Streaming<pb::CollectorMessage>) -> Result<FromCollector, UplinkError> {
+async fn next(
+    incoming: &mut Streaming<pb::CollectorMessage>,
+) -> Result<FromCollector, UplinkError> {
     let message = incoming.message().await?.ok_or(UplinkError::Closed)?;
     message.message.ok_or(UplinkError::Protocol("an empty message"))
 }

@@ -1,0 +1,139 @@
+//! What the agent knows, for readers on this host: the `--json` stream and the status socket.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use timebase::Report;
+use tokio::io::{AsyncWriteExt, stdout};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::spool::SpoolMetrics;
+use crate::sys::clock;
+use crate::uplink::UplinkState;
+use crate::view::View;
+
+/// A reader that does not take its snapshot within this time is left.
+const READER_PATIENCE: Duration = Duration::from_secs(2);
+/// How often `--json` prints.
+const PRINT_EVERY: Duration = Duration::from_secs(1);
+
+/// The latest snapshot, and how things stand with spool and collector.
+#[derive(Clone, Debug)]
+pub struct Knowledge {
+    /// From the time path; `None` before its first.
+    pub snapshots: watch::Receiver<Option<Arc<Report>>>,
+    /// From the uplink, if there is one.
+    pub uplink: Option<watch::Receiver<UplinkState>>,
+    /// From the spool, if there is one.
+    pub spool: Option<SpoolMetrics>,
+}
+
+impl Knowledge {
+    /// The latest snapshot.
+    pub fn report(&self) -> Option<Arc<Report>> {
+        self.snapshots.borrow().clone()
+    }
+
+    /// Seconds since the latest snapshot.
+    pub fn age_s(&self) -> Option<f64> {
+        self.report().map(|report| (clock::raw() - report.raw).as_secs_f64())
+    }
+
+    /// The view of all of it.
+    pub fn view(&self) -> Option<View> {
+        let mut view = View::of(self.report()?.as_ref());
+        view.uplink = self.uplink.as_ref().map(|state| match &*state.borrow() {
+            UplinkState::Connected => "connected".to_owned(),
+            UplinkState::Down(why) => format!("down: {why}"),
+            UplinkState::Denied(why) => format!("denied: {why}"),
+        });
+        view.unsent_reports = self.spool.as_ref().map(|spool| spool.reports.get());
+        Some(view)
+    }
+
+    fn json(&self) -> Option<String> {
+        let mut text = serde_json::to_string(&self.view()?).ok()?;
+        text.push('\n');
+        Some(text)
+    }
+}
+
+/// Prints one object a second until `stop`, or until nobody reads.
+pub async fn print_json(mut knowledge: Knowledge, stop: CancellationToken) {
+    let mut tick = interval(PRINT_EVERY);
+    let mut out = stdout();
+    let started = knowledge.snapshots.wait_for(Option::is_some).await.is_ok();
+    while started {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let Some(text) = knowledge.json() else { return };
+        if out.write_all(text.as_bytes()).await.is_err() || out.flush().await.is_err() {
+            debug!("nobody reads the output any more");
+            stop.cancel();
+            return;
+        }
+    }
+}
+
+/// The status socket; removed when it is dropped.
+#[derive(Debug)]
+pub struct StatusSocket {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl StatusSocket {
+    /// Makes the socket, in place of one left behind by an agent that was killed. Everybody on the
+    /// host who can enter the directory may read.
+    pub async fn bind(path: &Path) -> Result<Self> {
+        let place = || format!("status socket {}", path.display());
+        if UnixStream::connect(path).await.is_ok() {
+            bail!("{}: another agent answers there; give this one its own --state-dir", place());
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(place);
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).with_context(place)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+            .with_context(place)?;
+        Ok(Self { path: path.to_owned(), listener })
+    }
+
+    /// Answers every connection with one snapshot and closes it. Never reads.
+    pub async fn serve(self, knowledge: Knowledge, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let Ok((mut stream, _)) = accepted else {
+                // Out of file descriptors: wait for some to be closed.
+                tokio::time::sleep(READER_PATIENCE).await;
+                continue;
+            };
+            // One after the other is enough for people, and bounds what readers can take.
+            if let Some(text) = knowledge.json() {
+                let _ = timeout(READER_PATIENCE, stream.write_all(text.as_bytes())).await;
+            }
+        }
+    }
+}
+
+impl Drop for StatusSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,292 @@
+//! Puts the parts together, and takes them apart in order when told to stop.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use agent_core::EngineConfig;
+use anyhow::{Context, Result, bail};
+use fleet_proto::pb;
+use timebase::{Discipliner, Report};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::identity::{self, CredentialFile};
+use crate::local::{Knowledge, StatusSocket, print_json};
+use crate::observe::{self, Exposition};
+use crate::spool::{Sequence, Spool, SpoolMetrics};
+use crate::sys::clock;
+use crate::timekeeper::{self, Settings, TimeMetrics, Wires};
+use crate::uplink::{Reporter, Uplink, UplinkMetrics, UplinkState, collector_endpoint};
+use crate::{discipliner, sources};
+
+/// Threads for everything that is not the time path.
+const BACKGROUND_THREADS: usize = 2;
+/// Reports on their way from the time path to the spool: minutes of a stuck disk at usual rates.
+const REPORTS_WAITING: usize = 64;
+/// How long a stopping agent tries to send what is left.
+const LAST_SEND: Duration = Duration::from_secs(2);
+/// Longest wait for everything else when stopping.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is printed while running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Nothing; the log goes to standard error.
+    None,
+    /// One JSON object a second on standard output.
+    Json,
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+pub fn run(config: &Config, output: Output) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(BACKGROUND_THREADS)
+        .thread_name("background")
+        .enable_all()
+        .build()?
+        .block_on(run_parts(config, output))
+}
+
+/// Checks what can be checked without starting.
+pub fn check(config: &Config) -> Result<()> {
+    if let Some(url) = &config.collector {
+        collector_endpoint(url, config.ca_file.as_deref(), config.allow_plain)?;
+    }
+    Ok(())
+}
+
+async fn run_parts(config: &Config, output: Output) -> Result<()> {
+    let stop = CancellationToken::new();
+    let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    check(config)?;
+    let listener = match config.observe.listen {
+        Some(address) => Some(observe::bind(address).await?),
+        None => None,
+    };
+    let boot = identity::boot_id();
+    let state_dir = config.state_dir();
+    let keeps_state = config.collector.is_some() || config.state_dir.is_some();
+    if keeps_state {
+        identity::make_state_dir(&state_dir)?;
+    }
+    let reboot = keeps_state && identity::is_first_start(&state_dir, boot);
+    let sequence = Sequence::starting_at(clock::since_boot());
+    let reporting = match &config.collector {
+        Some(url) => Some(Reporting::start(config, url, boot, &sequence)?),
+        None => None,
+    };
+
+    let (snapshots, snapshot) = watch::channel(None);
+    let knowledge = Knowledge {
+        snapshots: snapshot,
+        uplink: reporting.as_ref().map(|reporting| reporting.state.clone()),
+        spool: reporting.as_ref().map(|reporting| reporting.spool_metrics.clone()),
+    };
+    let metrics = TimeMetrics::default();
+    if let Some(listener) = listener {
+        let spool = reporting.as_ref().map(|r| &r.spool_metrics);
+        let uplink = reporting.as_ref().map(|r| &r.uplink_metrics);
+        let exposition = Exposition::new(knowledge.clone(), &metrics, spool, uplink);
+        tokio::spawn(observe::serve(listener, exposition, stop.clone()));
+    }
+    serve_status(config, keeps_state, &knowledge, &stop).await?;
+    let wires = Wires {
+        snapshots,
+        reports: reporting.as_ref().map(|reporting| reporting.reports.clone()),
+        sequence,
+        dropped: reporting.as_ref().map(|reporting| reporting.dropped.clone()).unwrap_or_default(),
+        discipliner: watch_discipliner(),
+        metrics,
+    };
+    let mut time_path = start_time_path(settings(config, reboot), wires, stop.clone())?;
+    if output == Output::Json {
+        tokio::spawn(print_json(knowledge, stop.clone()));
+    }
+
+    tokio::select! {
+        _ = signals.0.recv() => info!("stopping (SIGTERM)"),
+        _ = signals.1.recv() => info!("stopping (SIGINT)"),
+        () = stop.cancelled() => {}
+        _ = &mut time_path => bail!("the time path ended unexpectedly"),
+    }
+    stop.cancel();
+    // The last report is made by the time path, kept by the spool and sent by the uplink, in order.
+    let _ = tokio::time::timeout(STOP_PATIENCE, &mut time_path).await;
+    if let Some(reporting) = reporting {
+        reporting.finish().await;
+    }
+    Ok(())
+}
+
+/// The way of reports: from the time path into the spool, from the spool to the collector.
+struct Reporting {
+    reports: mpsc::Sender<Report>,
+    dropped: Arc<std::sync::atomic::AtomicU64>,
+    spool_metrics: SpoolMetrics,
+    uplink_metrics: UplinkMetrics,
+    state: watch::Receiver<UplinkState>,
+    keeper: JoinHandle<()>,
+    sender: JoinHandle<()>,
+    stop_sending: CancellationToken,
+}
+
+impl Reporting {
+    fn start(
+        config: &Config,
+        url: &str,
+        boot: timebase::BootId,
+        sequence: &Sequence,
+    ) -> Result<Self> {
+        let state_dir = config.state_dir();
+        let host = identity::host_id(&state_dir)?;
+        let info = pb::HostInfo {
+            name: config.host_name(),
+            service: config.service.clone(),
+            labels: config.labels.clone().into_iter().collect(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            simulated: false,
+        };
+        info!(host.id = %host, host.name = info.name, "host {} is {host}", info.name);
+        let spool =
+            Spool::open(&state_dir.join("spool"), config.spool_bytes, boot, sequence.clone())?;
+        let spool_metrics = spool.metrics().clone();
+        let dropped = spool.dropped();
+        let spool = Arc::new(Mutex::new(spool));
+        let grown = Arc::new(Notify::new());
+        let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
+        let keeper = tokio::spawn(keep(waiting, Arc::clone(&spool), Arc::clone(&grown)));
+
+        let (state, shown) = watch::channel(UplinkState::Down("not yet tried".to_owned()));
+        let uplink_metrics = UplinkMetrics::default();
+        let endpoint = collector_endpoint(url, config.ca_file.as_deref(), config.allow_plain)?;
+        let uplink = Uplink {
+            reporter: Reporter { host, boot, info },
+            channel: endpoint.connect_lazy(),
+            backlog: spool,
+            grown,
+            credentials: CredentialFile::new(&state_dir, config.join_token_file.clone()),
+            clocks: Arc::new(|| {
+                let reading = clock::cross_read();
+                (reading.realtime, reading.raw)
+            }),
+            metrics: uplink_metrics.clone(),
+            state,
+        };
+        let stop_sending = CancellationToken::new();
+        let sender = tokio::spawn(uplink.run(stop_sending.clone(), LAST_SEND));
+        let state = shown;
+        Ok(Self {
+            reports,
+            dropped,
+            spool_metrics,
+            uplink_metrics,
+            state,
+            keeper,
+            sender,
+            stop_sending,
+        })
+    }
+
+    /// Waits until the last report is kept, then lets the uplink send what it can.
+    async fn finish(self) {
+        drop(self.reports);
+        let _ = tokio::time::timeout(STOP_PATIENCE, self.keeper).await;
+        self.stop_sending.cancel();
+        let _ = tokio::time::timeout(LAST_SEND + STOP_PATIENCE, self.sender).await;
+        let unsent = self.spool_metrics.reports.get();
+        if unsent > 0 {
+            info!(reports = unsent, "{unsent} reports stay in the spool until the next start");
+        }
+    }
+}
+
+/// Puts reports into the spool, several at once if they come faster than the disk.
+async fn keep(mut waiting: mpsc::Receiver<Report>, spool: Arc<Mutex<Spool>>, grown: Arc<Notify>) {
+    let mut taken = Vec::new();
+    while waiting.recv_many(&mut taken, REPORTS_WAITING).await > 0 {
+        let reports: Vec<pb::Report> = taken.drain(..).map(|report| (&report).into()).collect();
+        let spool = Arc::clone(&spool);
+        let append = move || spool.lock().unwrap_or_else(PoisonError::into_inner).append(reports);
+        if tokio::task::spawn_blocking(append).await.is_err() {
+            warn!("the spool failed while a report was written");
+        }
+        grown.notify_one();
+    }
+}
+
+/// Makes the status socket. An agent that keeps state needs it; a passing one does without.
+async fn serve_status(
+    config: &Config,
+    keeps_state: bool,
+    knowledge: &Knowledge,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let Some(path) = config.socket() else { return Ok(()) };
+    if config.status.socket.is_empty() && !keeps_state {
+        // The usual place is in the state directory, which nothing else has made.
+        let _ = identity::make_state_dir(&config.state_dir());
+    }
+    match StatusSocket::bind(&path).await {
+        Ok(socket) => {
+            tokio::spawn(socket.serve(knowledge.clone(), stop.clone()));
+            Ok(())
+        }
+        Err(error) if keeps_state => Err(error),
+        Err(error) => {
+            warn!("`truechimer-agent status` will not find this agent: {error:#}");
+            Ok(())
+        }
+    }
+}
+
+fn settings(config: &Config, reboot: bool) -> Settings {
+    let ntp = &config.ntp;
+    Settings {
+        engine: EngineConfig { drift_limit: ntp.drift_limit(), ..EngineConfig::default() },
+        servers: sources::choose(&ntp.servers),
+        poll: ntp.min_poll..=ntp.max_poll,
+        iburst: ntp.iburst,
+        report_interval: Duration::from_nanos(config.report_interval.as_ns().unsigned_abs()),
+        reboot,
+    }
+}
+
+/// Looks who steers the clock, now and then.
+fn watch_discipliner() -> watch::Receiver<Discipliner> {
+    let (sender, receiver) = watch::channel(discipliner::find());
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(discipliner::LOOK_EVERY).await;
+            let Ok(found) = tokio::task::spawn_blocking(discipliner::find).await else { return };
+            if sender.send(found).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Starts the thread of the time path; the receiver hears of its end.
+fn start_time_path(
+    settings: Settings,
+    wires: Wires,
+    stop: CancellationToken,
+) -> Result<oneshot::Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (ended, end) = oneshot::channel();
+    thread::Builder::new()
+        .name("time".to_owned())
+        .spawn(move || {
+            runtime.block_on(timekeeper::run(settings, wires, stop));
+            // Look-ups under way are not waited for: getaddrinfo cannot be interrupted.
+            runtime.shutdown_background();
+            drop(ended);
+        })
+        .context("cannot start the time thread")?;
+    Ok(end)
+}

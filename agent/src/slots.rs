@@ -1,0 +1,244 @@
+//! Names and addresses of the engine's sources: which source asks which address, and the look-ups
+//! that find them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use agent_core::{Engine, SourceConfig, SourceId};
+use fleet_proto::convert::MAX_SOURCES;
+use timebase::{Raw, Timestamp};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use crate::sources::{Server, ServerName};
+use crate::uplink::Backoff;
+
+/// Longest wait for the resolver, which has time-outs of its own.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
+/// Waits between look-ups of a name that gave nothing.
+const RETRY_LEAST: Duration = Duration::from_secs(2);
+const RETRY_MOST: Duration = Duration::from_secs(64);
+/// Waits before a name that has an address is looked up again, because the server does not answer.
+const RENEW_LEAST: Duration = Duration::from_secs(16);
+const RENEW_MOST: Duration = Duration::from_secs(1024);
+/// Addresses looked at from one answer.
+const MAX_ADDRESSES: usize = 16;
+
+/// The sources by name.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    poll: RangeInclusive<i8>,
+    iburst: bool,
+    slots: BTreeMap<SourceId, Slot>,
+    lookups: JoinSet<Resolved>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    server: Server,
+    address: Option<SocketAddr>,
+    looking: bool,
+    /// Whether a look-up has ever given addresses.
+    found: bool,
+    renewal: Backoff,
+}
+
+/// What a look-up found; never empty.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    source: SourceId,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Slots {
+    pub(crate) fn new(poll: RangeInclusive<i8>, iburst: bool) -> Self {
+        Self { poll, iburst, slots: BTreeMap::new(), lookups: JoinSet::new() }
+    }
+
+    /// Adds a source for the server's first address; a pool's others follow when they are known.
+    /// `None` beyond the number of sources that a report can hold.
+    pub(crate) fn add_server(
+        &mut self,
+        engine: &mut Engine,
+        now: Timestamp<Raw>,
+        server: Server,
+    ) -> Option<SourceId> {
+        if self.slots.len() >= MAX_SOURCES {
+            warn!("{} is not asked: {MAX_SOURCES} sources are the limit", server.name);
+            return None;
+        }
+        let source = engine.add_source(
+            now,
+            SourceConfig {
+                name: server.name.to_string(),
+                min_poll_log2: *self.poll.start(),
+                max_poll_log2: *self.poll.end(),
+                iburst: self.iburst,
+            },
+        );
+        let renewal = Backoff::new(RENEW_LEAST, RENEW_MOST);
+        self.slots
+            .insert(source, Slot { server, address: None, looking: false, found: false, renewal });
+        Some(source)
+    }
+
+    /// The address a source asks.
+    pub(crate) fn address(&self, source: SourceId) -> Option<SocketAddr> {
+        self.slots.get(&source)?.address
+    }
+
+    /// Starts looking the source's name up, until it gives an address. The engine asks for this as
+    /// often as it polls in vain; the name server is asked ever more rarely.
+    pub(crate) fn resolve(&mut self, source: SourceId) {
+        let Some(slot) = self.slots.get_mut(&source) else { return };
+        if !std::mem::replace(&mut slot.looking, true) {
+            let wait = if slot.found { slot.renewal.next(u32::MAX) } else { Duration::ZERO };
+            let name = slot.server.name.clone();
+            self.lookups.spawn(async move {
+                sleep(wait).await;
+                look_up(source, name).await
+            });
+        }
+    }
+
+    /// The next look-up that found something; `None` while there is none under way.
+    pub(crate) async fn resolved(&mut self) -> Option<Resolved> {
+        // A look-up that panicked or was aborted leaves its source unresolved; there is no such.
+        self.lookups.join_next().await?.ok()
+    }
+
+    /// Gives the source the next address that no other source asks, and a pool more sources if it has
+    /// more addresses.
+    pub(crate) fn assign(&mut self, engine: &mut Engine, now: Timestamp<Raw>, found: Resolved) {
+        let Resolved { source, addresses } = found;
+        let others: Vec<_> = self.slots.iter().filter(|(id, _)| **id != source).collect();
+        let taken: Vec<_> = others.iter().filter_map(|(_, slot)| slot.address).collect();
+        let Some(slot) = self.slots.get_mut(&source) else { return };
+        slot.looking = false;
+        let server = slot.server.clone();
+        // Begins behind the address that did not answer, and comes back to it last.
+        let old = addresses.iter().position(|address| Some(*address) == slot.address);
+        let (before, behind) = addresses.split_at(old.map_or(0, |at| at + 1));
+        let mut free: Vec<_> =
+            behind.iter().chain(before).filter(|address| !taken.contains(address)).collect();
+        if free.is_empty() {
+            // The same server under two names would have two votes.
+            if slot.renewal.is_fresh() {
+                warn!(source.name = %server.name,
+                    "{} is not asked: all its addresses are asked by other names", server.name);
+            }
+            slot.found = true;
+            return;
+        }
+        self.connect(engine, now, source, *free.remove(0));
+        let siblings = self.slots.values().filter(|slot| slot.server.name == server.name).count();
+        for address in free.into_iter().take(server.addresses.saturating_sub(siblings)) {
+            if let Some(source) = self.add_server(engine, now, server.clone()) {
+                self.connect(engine, now, source, *address);
+            }
+        }
+    }
+
+    fn connect(
+        &mut self,
+        engine: &mut Engine,
+        now: Timestamp<Raw>,
+        source: SourceId,
+        address: SocketAddr,
+    ) {
+        let Some(slot) = self.slots.get_mut(&source) else { return };
+        slot.found = true;
+        if slot.address.replace(address) != Some(address) {
+            info!(source.name = %slot.server.name, source.addr = %address,
+                "{} is asked at {address}", slot.server.name);
+        }
+        engine.handle_resolved(now, source, address.to_string());
+    }
+}
+
+async fn look_up(source: SourceId, name: ServerName) -> Resolved {
+    let mut backoff = Backoff::new(RETRY_LEAST, RETRY_MOST);
+    let mut told = false;
+    loop {
+        let lookup = tokio::net::lookup_host((name.host(), name.port()));
+        let problem = match timeout(LOOKUP_TIMEOUT, lookup).await {
+            Ok(Ok(found)) => {
+                let mut addresses: Vec<SocketAddr> = Vec::new();
+                for address in found.take(MAX_ADDRESSES) {
+                    if !addresses.contains(&address) {
+                        addresses.push(address);
+                    }
+                }
+                if !addresses.is_empty() {
+                    return Resolved { source, addresses };
+                }
+                "it has no address".to_owned()
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {LOOKUP_TIMEOUT:?}"),
+        };
+        if !std::mem::replace(&mut told, true) {
+            warn!(source.name = %name, "cannot look {name} up ({problem}); trying again");
+        }
+        sleep(backoff.next(u32::MAX)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agent_core::{ClockReading, EngineConfig};
+    use timebase::Span;
+
+    fn engine() -> Engine {
+        let now = ClockReading {
+            raw: Timestamp::from_ns(0),
+            realtime: Timestamp::from_ns(0),
+            uncertainty: Span::ZERO,
+        };
+        Engine::new(EngineConfig::default(), [0; 32], now)
+    }
+
+    fn addresses(last: impl IntoIterator<Item = u8>) -> Vec<SocketAddr> {
+        last.into_iter().map(|n| SocketAddr::from(([192, 0, 2, n], 123))).collect()
+    }
+
+    fn asked(slots: &Slots) -> Vec<SocketAddr> {
+        slots.slots.values().filter_map(|slot| slot.address).collect()
+    }
+
+    /// Proves that a pool becomes as many sources as it has addresses, up to its limit, that an
+    /// address which does not answer is left for the next one, and that no address is asked twice.
+    #[test]
+    fn addresses_are_shared_out() {
+        let now = Timestamp::from_ns(0);
+        let (mut engine, mut slots) = (engine(), Slots::new(6..=6, true));
+        let pool = Server { name: "pool.example".parse().unwrap(), addresses: 3 };
+        let source = slots.add_server(&mut engine, now, pool).unwrap();
+        slots.assign(&mut engine, now, Resolved { source, addresses: addresses(1..=5) });
+        assert_eq!(asked(&slots), addresses(1..=3));
+        slots.assign(&mut engine, now, Resolved { source, addresses: addresses(1..=5) });
+        assert_eq!(asked(&slots), addresses([4, 2, 3]));
+
+        let alias = Server { name: "alias.example".parse().unwrap(), addresses: 1 };
+        let alias = slots.add_server(&mut engine, now, alias).unwrap();
+        slots.assign(&mut engine, now, Resolved { source: alias, addresses: addresses([2]) });
+        assert_eq!(slots.address(alias), None);
+    }
+
+    /// Proves that a lone address is kept however often it is looked up.
+    #[test]
+    fn a_lone_address_is_kept() {
+        let now = Timestamp::from_ns(0);
+        let (mut engine, mut slots) = (engine(), Slots::new(6..=6, true));
+        let one = Server { name: "one.example".parse().unwrap(), addresses: 1 };
+        let source = slots.add_server(&mut engine, now, one).unwrap();
+        for _ in 0..3 {
+            slots.assign(&mut engine, now, Resolved { source, addresses: addresses([9]) });
+            assert_eq!(asked(&slots), addresses([9]));
+        }
+    }
+}

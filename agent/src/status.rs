@@ -1,0 +1,137 @@
+//! `truechimer-agent status`: asks the running agent and shows a table.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use timebase::{Bounds, Span};
+
+use crate::view::{SourceView, View};
+
+/// Longest wait for the running agent.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The snapshot of the agent behind `socket`, as it sent it.
+pub fn ask(socket: &Path) -> Result<String> {
+    let mut stream = UnixStream::connect(socket).with_context(|| {
+        format!(
+            "no agent answers at {}: is `truechimer-agent run` running, with the same state-dir?",
+            socket.display()
+        )
+    })?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).context("the agent does not answer in time")?;
+    if text.is_empty() {
+        anyhow::bail!("the agent has only just started: try again in a second");
+    }
+    Ok(text)
+}
+
+/// The snapshot for people.
+pub fn render(view: &View) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = summary(&mut out, view);
+    let _ = sources(&mut out, &view.sources);
+    out
+}
+
+fn summary(out: &mut String, view: &View) -> std::fmt::Result {
+    let mut line = |name: &str, value: String| writeln!(out, "{name:<12} {value}");
+    match bounds(view.lo, view.hi) {
+        Some(window) => {
+            line("window", format!("{window}  (system clock − UTC, certain; + is ahead)"))?;
+        }
+        None => line("window", "none: no source has given one".to_owned())?,
+    }
+    if let Some(s) = &view.stat {
+        let (offset, sigma) = (seconds(s.offset), seconds(s.sigma));
+        let samples = s.samples;
+        line("offset", format!("{}  (estimate, σ {sigma}, {samples} samples)", offset.signed()))?;
+    }
+    line("state", view.state.clone())?;
+    if let Some(ppm) = view.frequency_ppm {
+        let sigma = view.frequency_sigma_ppm.map_or(String::new(), |s| format!(", σ {s:.3} ppm"));
+        let limit = view.drift_limit_ppm;
+        line("oscillator", format!("{ppm:+.3} ppm{sigma}  (limit assumed: ±{limit} ppm)"))?;
+    }
+    line("discipliner", format!("{}, {} clock steps seen", view.discipliner, view.steps))?;
+    let kernel = &view.kernel;
+    let word = if kernel.synchronised { "synchronised" } else { "not synchronised" };
+    line(
+        "kernel",
+        format!(
+            "{word}, error at most {}, estimated {}, steering {:+.3} ppm",
+            seconds(kernel.max_error),
+            seconds(kernel.estimated_error),
+            kernel.frequency_ppm
+        ),
+    )?;
+    if let Some(uplink) = &view.uplink {
+        let unsent = view.unsent_reports.unwrap_or(0);
+        line("collector", format!("{uplink}, {unsent} reports unsent"))?;
+    }
+    Ok(())
+}
+
+const HEAD: [&str; 10] =
+    ["source", "address", "verdict", "offset", "lo", "hi", "delay", "stratum", "reach", "stamps"];
+/// The columns of words; numbers are aligned to the right.
+const WORDS: [usize; 4] = [0, 1, 2, 9];
+
+fn sources(out: &mut String, sources: &[SourceView]) -> std::fmt::Result {
+    if sources.is_empty() {
+        return writeln!(out, "\nno sources");
+    }
+    let rows: Vec<_> = sources.iter().map(row).collect();
+    let head = HEAD.map(str::to_owned);
+    let widths: Vec<_> = (0..HEAD.len())
+        .map(|c| rows.iter().chain([&head]).map(|row| row[c].chars().count()).max().unwrap_or(0))
+        .collect();
+    writeln!(out)?;
+    for row in [&head].into_iter().chain(&rows) {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            if WORDS.contains(&column) {
+                format!("{cell:<width$}")
+            } else {
+                format!("{cell:>width$}")
+            }
+        });
+        let line: Vec<_> = cells.collect();
+        writeln!(out, "{}", line.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn row(source: &SourceView) -> [String; HEAD.len()] {
+    let signed = |value: Option<f64>| {
+        value.map_or_else(|| "–".to_owned(), |value| seconds(value).signed().to_string())
+    };
+    let plain = |value: Option<f64>| {
+        value.map_or_else(|| "–".to_owned(), |value| seconds(value).to_string())
+    };
+    [
+        source.name.clone(),
+        if source.address.is_empty() { "–".to_owned() } else { source.address.clone() },
+        source.verdict.clone(),
+        signed(source.offset),
+        signed(source.lo),
+        signed(source.hi),
+        plain(source.delay),
+        if source.stratum == 0 { "–".to_owned() } else { source.stratum.to_string() },
+        format!("{:08b}", source.reach),
+        source.stamps.clone(),
+    ]
+}
+
+fn bounds(lo: Option<f64>, hi: Option<f64>) -> Option<Bounds> {
+    Bounds::new(seconds(lo?), seconds(hi?))
+}
+
+fn seconds(value: f64) -> Span {
+    Span::from_secs_f64(value)
+}

@@ -1,0 +1,294 @@
+//! The time path: the one loop that feeds the engine with clocks, packets and names, and publishes
+//! what it knows.
+//!
+//! Runs on a thread of its own (tokio `current_thread`). It waits for nobody: snapshots go into a
+//! `watch`, reports into a bounded channel whose overflow is counted and reported.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use agent_core::{Action, Engine, EngineConfig};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use prometheus_client::metrics::counter::Counter;
+use timebase::{Discipliner, EventKind, Raw, Report, Span, Timestamp};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::exchange::{Heard, Request, exchange};
+use crate::slots::Slots;
+use crate::sources::Server;
+use crate::spool::Sequence;
+use crate::sys::cancel::StepNotice;
+use crate::sys::udp::StampingHeld;
+use crate::sys::{clock, timex};
+
+/// The periodic cross-reading: finds steps where the kernel gives no notice, and slews.
+const TICK: Duration = Duration::from_secs(1);
+/// Less suspended time than this is the noise between two clock readings.
+const SUSPEND_LEAST: Span = Span::from_millis(100);
+/// What sockets may tell before the loop reads it: a burst of every source.
+const HEARD: usize = 256;
+/// Least time between two reports, however much happens.
+const REPORT_GAP: Duration = Duration::from_secs(1);
+/// Longest sleep; a far deadline is looked at again.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// What the time path needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// What the engine assumes.
+    pub engine: EngineConfig,
+    /// Whom to ask.
+    pub servers: Vec<Server>,
+    /// Poll exponents.
+    pub poll: std::ops::RangeInclusive<i8>,
+    /// Whether to start with a burst.
+    pub iburst: bool,
+    /// How often a report is made.
+    pub report_interval: Duration,
+    /// Whether this is the first start in this boot.
+    pub reboot: bool,
+}
+
+/// What the time path is connected to.
+#[derive(Debug)]
+pub struct Wires {
+    /// The latest snapshot, renewed every second and after every answer.
+    pub snapshots: watch::Sender<Option<Arc<Report>>>,
+    /// Reports to keep and send; without it none are made.
+    pub reports: Option<mpsc::Sender<Report>>,
+    /// Numbers for reports.
+    pub sequence: Sequence,
+    /// Reports dropped since the engine was last told.
+    pub dropped: Arc<AtomicU64>,
+    /// Who steers the clock.
+    pub discipliner: watch::Receiver<Discipliner>,
+    /// What is counted.
+    pub metrics: TimeMetrics,
+}
+
+/// What the time path counts. Cloning shares the counters.
+#[derive(Clone, Debug, Default)]
+pub struct TimeMetrics {
+    /// Requests sent.
+    pub sent: Counter,
+    /// Datagrams received.
+    pub received: Counter,
+    /// Requests that could not be sent or whose stamp was worthless.
+    pub send_failures: Counter,
+    /// Datagrams refused, by reason.
+    pub refused: crate::observe::Refusals,
+    /// Steps of the system clock.
+    pub steps: Counter,
+    /// Times the host was suspended.
+    pub suspends: Counter,
+}
+
+/// Runs until `stop`, then makes a last report.
+pub async fn run(settings: Settings, wires: Wires, stop: CancellationToken) {
+    Timekeeper::new(settings, wires).run(stop).await;
+}
+
+struct Timekeeper {
+    engine: Engine,
+    slots: Slots,
+    wires: Wires,
+    /// Exchanges and look-ups under way; dropped with the loop.
+    tasks: JoinSet<()>,
+    heard: mpsc::Sender<Heard>,
+    hears: mpsc::Receiver<Heard>,
+    suspended: Span,
+    report_interval: Duration,
+    report_due: Instant,
+    reported: Instant,
+    _stamping: Option<StampingHeld>,
+}
+
+impl Timekeeper {
+    fn new(settings: Settings, wires: Wires) -> Self {
+        let now = clock::cross_read();
+        let mut engine = Engine::new(settings.engine, seed(), now);
+        engine.handle_started(now, settings.reboot);
+        let mut slots = Slots::new(settings.poll, settings.iburst);
+        for server in settings.servers {
+            slots.add_server(&mut engine, now.raw, server);
+        }
+        let stamping = StampingHeld::new()
+            .inspect_err(|error| {
+                warn!("no kernel timestamps ({error}): packets are stamped by the agent itself");
+            })
+            .ok();
+        let (heard, hears) = mpsc::channel(HEARD);
+        Self {
+            engine,
+            slots,
+            wires,
+            tasks: JoinSet::new(),
+            heard,
+            hears,
+            suspended: clock::suspended_so_far(),
+            report_interval: settings.report_interval,
+            report_due: Instant::now() + settings.report_interval,
+            reported: Instant::now(),
+            _stamping: stamping,
+        }
+    }
+
+    async fn run(mut self, stop: CancellationToken) {
+        let notice = StepNotice::new()
+            .inspect_err(|error| {
+                warn!("no notice of clock steps ({error}): they are found within a second");
+            })
+            .ok();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.act();
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = stepped(notice.as_ref()) => self.read_clocks(),
+                Some(heard) = self.hears.recv() => self.handle(heard),
+                Some(resolved) = self.slots.resolved() => {
+                    self.slots.assign(&mut self.engine, clock::raw(), resolved);
+                }
+                _ = tick.tick() => {
+                    self.read_clocks();
+                    self.publish();
+                }
+                () = sleep_until(deadline) => self.engine.handle_timeout(clock::raw()),
+                Some(_) = self.tasks.join_next() => {}
+            }
+            self.report_if_due();
+        }
+        self.read_clocks();
+        self.report();
+    }
+
+    /// Carries out everything the engine wants done.
+    fn act(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Resolve(source) => self.slots.resolve(source),
+                Action::Send { source, token, packet } => match self.slots.address(source) {
+                    Some(server) => {
+                        let request = Request { source, server, token, packet };
+                        self.tasks.spawn(exchange(request, self.heard.clone()));
+                    }
+                    None => self.engine.handle_send_failed(clock::raw(), token),
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, heard: Heard) {
+        match heard {
+            Heard::Sent(token, stamp) => {
+                self.wires.metrics.sent.inc();
+                self.engine.handle_sent(token, stamp);
+            }
+            Heard::Failed(token) => {
+                self.wires.metrics.send_failures.inc();
+                self.engine.handle_send_failed(clock::raw(), token);
+            }
+            Heard::Datagram(source, bytes, stamp) => {
+                self.wires.metrics.received.inc();
+                match self.engine.handle_datagram(clock::raw(), source, &bytes, stamp) {
+                    Ok(()) => self.publish(),
+                    Err(refused) => {
+                        self.wires.metrics.refused.count(refused);
+                        debug!(source.id = source.0, "refused an answer: {refused}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_clocks(&mut self) {
+        let reading = clock::cross_read();
+        let suspended = clock::suspended_so_far();
+        let lasted = suspended - self.suspended;
+        if lasted > SUSPEND_LEAST {
+            self.suspended = suspended;
+            self.wires.metrics.suspends.inc();
+            info!("the host was suspended for {lasted}");
+            self.engine.handle_suspend(reading, lasted);
+        }
+        self.engine.handle_clock(reading);
+        let dropped = self.wires.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            self.engine.handle_dropped_reports(reading, dropped);
+        }
+    }
+
+    fn publish(&self) {
+        let report = self.engine.status(
+            clock::cross_read(),
+            timex::kernel_clock(),
+            *self.wires.discipliner.borrow(),
+        );
+        self.wires.snapshots.send_replace(Some(Arc::new(report)));
+    }
+
+    fn report_if_due(&mut self) {
+        let now = Instant::now();
+        let gap_over = now.duration_since(self.reported) >= REPORT_GAP;
+        if now >= self.report_due || (gap_over && self.engine.wants_report()) {
+            self.report();
+        }
+    }
+
+    /// Makes a report: events are in exactly one, so this happens without a spool, too.
+    fn report(&mut self) {
+        self.reported = Instant::now();
+        self.report_due = self.reported + self.report_interval;
+        let report = self.engine.report(
+            clock::cross_read(),
+            self.wires.sequence.take(),
+            timex::kernel_clock(),
+            *self.wires.discipliner.borrow(),
+        );
+        for event in &report.events {
+            if matches!(event.kind, EventKind::Step { .. }) {
+                self.wires.metrics.steps.inc();
+            }
+            info!("{}", event.kind);
+        }
+        let Some(reports) = &self.wires.reports else { return };
+        if reports.try_send(report).is_err() {
+            self.wires.dropped.fetch_add(1, Ordering::Relaxed);
+            warn!("the spool is too slow: a report was dropped");
+        }
+    }
+
+    /// When the engine wants to be called, on tokio's clock.
+    fn deadline(&self) -> Instant {
+        let wait = self.engine.next_timeout().map_or(LONGEST_SLEEP, until);
+        std::cmp::min(Instant::now() + wait.min(LONGEST_SLEEP), self.report_due)
+    }
+}
+
+async fn stepped(notice: Option<&StepNotice>) {
+    match notice {
+        // A failing notice would turn the loop into a busy one: the tick is left.
+        Some(notice) if notice.stepped().await.is_ok() => {}
+        _ => std::future::pending().await,
+    }
+}
+
+fn until(at: Timestamp<Raw>) -> Duration {
+    let wait = at - clock::raw();
+    Duration::from_nanos(u64::try_from(wait.as_ns()).unwrap_or(0))
+}
+
+/// Seeds the engine's nonces: what makes its requests impossible to guess.
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    SystemRandom::new().fill(&mut seed).expect("invariant: Linux gives random bytes");
+    seed
+}
