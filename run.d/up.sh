@@ -2,7 +2,7 @@
 # The platform on this machine: collector with its own Postgres, pages, this host's agent.
 
 WEB_PORT=4460 GRPC_PORT=4461 METRICS_PORT=4462 AGENT_PORT=4463
-NTP='' HOSTS=200 DATA='' AGENT_DATA=''
+NTP=() HOSTS=200 DATA='' AGENT_DATA=''
 AGENT_PID='' COLLECTOR_PID='' FLEET_PID=''
 BIN=$TARGET/release
 
@@ -30,7 +30,7 @@ up_options() {
     while [ $# -gt 0 ]; do
         [ $# -gt 1 ] || fail "$1: an option that is unknown or lacks its value; see ./run help"
         case "$1" in
-            --ntp) NTP+="${NTP:+, }\"$2\"" ;;
+            --ntp) NTP+=(--server "$2") ;;
             --data) mkdir -p "$2" && DATA=$(cd "$2" && pwd)/collector AGENT_DATA=$(cd "$2" && pwd)/agent ;;
             --web-port) WEB_PORT=$2 ;;
             --grpc-port) GRPC_PORT=$2 ;;
@@ -118,17 +118,8 @@ first_sign_in() {
 
 start_agent() {
     mkdir -p "$AGENT_DATA/log"
-    cat >"$AGENT_DATA/agent.toml" <<TOML
-# Written by ./run at every start.
-state-dir = "$AGENT_DATA"
-collector = "http://127.0.0.1:$GRPC_PORT"
-join-token-file = "$AGENT_DATA/join-token"
-[ntp]
-servers = [$NTP]
-[observe]
-listen = "127.0.0.1:$AGENT_PORT"
-TOML
-    setsid "$BIN/truechimer-agent" run --config "$AGENT_DATA/agent.toml" \
+    setsid "$BIN/truechimer-agent" run --state-dir "$AGENT_DATA" --observe "127.0.0.1:$AGENT_PORT" \
+        --collector "http://127.0.0.1:$GRPC_PORT" --join-token-file "$AGENT_DATA/join-token" "${NTP[@]}" \
         >>"$AGENT_DATA/log/agent.log" 2>&1 </dev/null &
     AGENT_PID=$!
     wait_ready "the agent" "$AGENT_PID" "$AGENT_PORT" "$AGENT_DATA/log/agent.log"
