@@ -1,0 +1,15 @@
+//! Values as people read them: text for the cell, the exact value on hover.
+
+mod band;
+mod mark;
+mod number;
+mod terms;
+mod time;
+mod words;
+
+pub(crate) use band::Band;
+pub(crate) use mark::Mark;
+pub(crate) use number::{Quantity, bounds, magnitude, rate, signed};
+pub(crate) use terms::term;
+pub(crate) use time::Moment;
+pub(crate) use words::{ahead_or_behind, count, no_source, reason_words, state_words, status_words};
