@@ -1,5 +1,6 @@
 //! The command line. Flags override the configuration file.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -192,7 +193,7 @@ fn start_logging(config: &Config) -> Result<()> {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => {
-            lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init()
+            lines.with_ansi(std::io::stderr().is_terminal()).init();
         }
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }

@@ -70,8 +70,10 @@ impl Knowledge {
 pub async fn print_json(mut knowledge: Knowledge, stop: CancellationToken) {
     let mut tick = interval(PRINT_EVERY);
     let mut out = stdout();
-    let started = knowledge.snapshots.wait_for(Option::is_some).await.is_ok();
-    while started {
+    if knowledge.snapshots.wait_for(Option::is_some).await.is_err() {
+        return;
+    }
+    loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}

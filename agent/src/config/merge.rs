@@ -1,4 +1,5 @@
 use serde::de::DeserializeOwned;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 
 /// Reads `user` over `default`: tables are merged, every other value replaces. Errors point into
@@ -15,7 +16,7 @@ pub(super) fn over_default<T: DeserializeOwned>(default: &str, user: &str) -> Re
 fn merge<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {
     for (key, mut value) in over {
         if let DeValue::Table(table) = value.get_mut()
-            && let Some(DeValue::Table(below)) = base.get_mut(&key).map(|below| below.get_mut())
+            && let Some(DeValue::Table(below)) = base.get_mut(&key).map(Spanned::get_mut)
         {
             merge(below, std::mem::take(table));
             continue;

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use timebase::{Report, Span, SyncState, Verdict};
+use timebase::{Bounds, Report, Span, SyncState, Verdict};
 
 use crate::local::Knowledge;
 use crate::spool::SpoolMetrics;
@@ -42,15 +42,43 @@ struct VerdictLabels {
 }
 
 /// Refused answers, by reason.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Refusals(Family<Reason, Counter>);
 
+/// Every reason there is, so that each is shown before it first occurs.
+const REFUSALS: [Refused; 12] = [
+    Refused::UnknownSource,
+    Refused::TooShort,
+    Refused::Version,
+    Refused::Mode,
+    Refused::Unexpected,
+    Refused::Origin,
+    Refused::Unsynchronised,
+    Refused::Stratum,
+    Refused::ZeroStamp,
+    Refused::Backwards,
+    Refused::RootDistance,
+    Refused::Causality,
+];
+/// Kiss codes are chosen by the network: they count as one reason.
+const KISS: &str = "kiss-o'-death";
+
+impl Default for Refusals {
+    fn default() -> Self {
+        let reasons = REFUSALS.map(|refused| refused.to_string());
+        let family = Family::default();
+        for reason in reasons.into_iter().chain([KISS.to_owned()]) {
+            drop(family.get_or_create(&Reason { reason }));
+        }
+        Self(family)
+    }
+}
+
 impl Refusals {
-    /// Counts one. The reasons are those of [`Refused`], so their number is bounded; kiss codes, which
-    /// the network chooses, count as one.
+    /// Counts one.
     pub fn count(&self, refused: Refused) {
         let reason = match refused {
-            Refused::Kiss(_) => "kiss-o'-death".to_owned(),
+            Refused::Kiss(_) => KISS.to_owned(),
             other => other.to_string(),
         };
         self.0.get_or_create(&Reason { reason }).inc();
@@ -185,8 +213,8 @@ impl Gauges {
 
     fn fill(&self, report: &Report) {
         let or_nan = |span: Option<Span>| span.map_or(f64::NAN, Span::as_secs_f64);
-        self.lo.set(or_nan(report.bounds.map(|b| b.lo())));
-        self.hi.set(or_nan(report.bounds.map(|b| b.hi())));
+        self.lo.set(or_nan(report.bounds.map(Bounds::lo)));
+        self.hi.set(or_nan(report.bounds.map(Bounds::hi)));
         self.offset.set(or_nan(report.statistical.map(|s| s.offset)));
         self.window_known.set(report.bounds.is_some().into());
         self.frequency.set(report.frequency.map_or(f64::NAN, |rate| rate.as_ppb() as f64 / 1000.0));

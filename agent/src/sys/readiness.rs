@@ -9,6 +9,5 @@ use tokio::io::unix::AsyncFd;
 pub(super) fn watch<T: AsFd + AsRawFd>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     // SAFETY: the owners used here (a socket, a timer) keep one descriptor open from birth to drop,
     // return that same one from `as_raw_fd`, and are moved into the AsyncFd.
-    unsafe { AsyncFd::register_with_interest(owner, interest) }
-        .map_err(|refused| io::Error::from(refused))
+    unsafe { AsyncFd::register_with_interest(owner, interest) }.map_err(io::Error::from)
 }
