@@ -16,12 +16,12 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
-pub const JOIN_TOKEN: &str = "tcj_right";
+pub(crate) const JOIN_TOKEN: &str = "tcj_right";
 const CREDENTIAL: &str = "tch_secret";
 
 /// What goes wrong with one batch.
 #[derive(Clone, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The stream breaks before the batch is stored.
     BreakBefore,
     /// The batch is stored, and the stream breaks before the acknowledgement.
@@ -36,29 +36,29 @@ pub enum Fault {
 
 /// What the collector saw.
 #[derive(Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Stored reports by (host, boot), as they came.
-    pub stored: BTreeMap<(Vec<u8>, Vec<u8>), Vec<pb::Report>>,
+    pub(crate) stored: BTreeMap<(Vec<u8>, Vec<u8>), Vec<pb::Report>>,
     /// Every batch as it came, stored or not.
-    pub batches: Vec<pb::Batch>,
+    pub(crate) batches: Vec<pb::Batch>,
     /// Acknowledgements sent.
-    pub acks: Vec<pb::Ack>,
+    pub(crate) acks: Vec<pb::Ack>,
     /// Enrolments granted.
-    pub enrolled: Vec<pb::EnrolRequest>,
+    pub(crate) enrolled: Vec<pb::EnrolRequest>,
     /// Sessions opened.
-    pub sessions: usize,
+    pub(crate) sessions: usize,
     /// What will go wrong, batch by batch.
-    pub faults: VecDeque<Fault>,
+    pub(crate) faults: VecDeque<Fault>,
     /// Whether credentials are no longer accepted.
-    pub revoked: bool,
+    pub(crate) revoked: bool,
     /// Whether every batch is refused with "later".
-    pub busy: bool,
+    pub(crate) busy: bool,
     last_seq: BTreeMap<(Vec<u8>, Vec<u8>), u64>,
 }
 
 impl Seen {
     /// The numbers stored, of all boots, in the order they were stored.
-    pub fn numbers(&self) -> Vec<u64> {
+    pub(crate) fn numbers(&self) -> Vec<u64> {
         self.stored.values().flatten().map(|report| report.seq).collect()
     }
 }
@@ -67,14 +67,14 @@ impl Seen {
 struct Service(Arc<Mutex<Seen>>);
 
 /// A running collector.
-pub struct Collector {
-    pub address: SocketAddr,
+pub(crate) struct Collector {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
     server: JoinHandle<()>,
 }
 
 impl Collector {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = Service::default();
@@ -89,11 +89,11 @@ impl Collector {
         Self { address, seen, server }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap()
     }
 }

@@ -11,14 +11,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Long against everything that is waited for, on a loaded machine too.
-pub const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A folder that is removed when the test ends well.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir()
@@ -27,11 +27,11 @@ impl Folder {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path
@@ -47,24 +47,20 @@ impl Drop for Folder {
 }
 
 /// A child process; killed when dropped.
-pub struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         Self(command.stdin(Stdio::null()).spawn().unwrap())
     }
 
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    pub fn kill_9(&mut self) {
+    pub(crate) fn kill_9(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 
     /// SIGTERM; the exit code, and how long it took.
-    pub async fn terminate(&mut self) -> (Option<i32>, Duration) {
+    pub(crate) async fn terminate(&mut self) -> (Option<i32>, Duration) {
         let started = Instant::now();
         kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM).unwrap();
         let status = eventually("the process ends", || self.0.try_wait().unwrap()).await;
@@ -80,21 +76,21 @@ impl Drop for Process {
 }
 
 /// The agent's binary, with an environment of its own.
-pub fn agent() -> Command {
+pub(crate) fn agent() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_truechimer-agent"));
     command.env_remove("TRUECHIMER_LOG").env_remove("TRUECHIMER_AGENT_CONFIG");
     command
 }
 
 /// Runs to the end; exit code, standard output, standard error.
-pub fn finished(command: &mut Command) -> (Option<i32>, String, String) {
+pub(crate) fn finished(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code(), text(stdout), text(stderr))
 }
 
 /// Looks until there is something.
-pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + SOON;
     loop {
         if let Some(seen) = look() {
@@ -106,7 +102,7 @@ pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T
 }
 
 /// Leaves a test that this machine cannot run; in CI that is a failure.
-pub fn skip(test: &str, reason: &str) {
+pub(crate) fn skip(test: &str, reason: &str) {
     assert!(
         std::env::var("CI").as_deref() != Ok("true"),
         "{test} cannot be skipped in CI: {reason}"
