@@ -70,6 +70,11 @@ impl Bounds {
         if self.contains(Span::ZERO) { Span::ZERO } else { self.lo.abs().min(self.hi.abs()) }
     }
 
+    /// Whether both ends are known.
+    pub fn is_bounded(self) -> bool {
+        self.lo > Span::MIN && self.hi < Span::MAX
+    }
+
     /// Whether `error` lies inside.
     pub fn contains(self, error: Span) -> bool {
         self.lo <= error && error <= self.hi

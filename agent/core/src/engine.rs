@@ -107,8 +107,9 @@ impl Engine {
     /// Time has passed: to be called at [`next_timeout`](Self::next_timeout), or earlier.
     pub fn handle_timeout(&mut self, now: Timestamp<Raw>) {
         self.at(now);
+        let heard = self.last_heard();
         for source in &mut self.sources {
-            source.handle_timeout(now, &mut self.random);
+            source.handle_timeout(now, heard, &mut self.random);
         }
         self.reassess();
     }
@@ -125,8 +126,9 @@ impl Engine {
     /// The request of `token` could not be sent.
     pub fn handle_send_failed(&mut self, now: Timestamp<Raw>, token: SendToken) {
         self.at(now);
+        let heard = self.last_heard();
         if let Some(source) = self.sources.get_mut(usize::from(token.source().0)) {
-            source.handle_send_failed(now, &token, &mut self.random);
+            source.handle_send_failed(now, &token, heard, &mut self.random);
         }
         self.reassess();
     }
@@ -224,6 +226,11 @@ impl Engine {
 
     fn source(&mut self, id: SourceId) -> Option<&mut Source> {
         self.sources.get_mut(usize::from(id.0))
+    }
+
+    /// When any source last answered.
+    fn last_heard(&self) -> Option<Timestamp<Raw>> {
+        self.sources.iter().filter_map(Source::heard).max()
     }
 
     fn at(&mut self, now: Timestamp<Raw>) {

@@ -5,6 +5,9 @@
 //! wrong. Removing it changes nothing: n and f shrink by the same one, so n − f stays, and it covered
 //! nothing of the region. One pass is therefore the fixed point. The window is the region's hull.
 //!
+//! n counts the sources that answer and those that have not had their chance to (after a start, or an
+//! outage of all): a liar that answers first is not believed before the others were heard.
+//!
 //! So one source is believed; two must overlap; three outvote one; no overlap of n − f means that there
 //! is no majority, and then there is no window rather than a wrong one.
 

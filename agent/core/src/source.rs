@@ -6,13 +6,16 @@ use timebase::{
 };
 
 use crate::estimate::{Taken, Track};
-use crate::ntp::{Answer, Client, PACKET_LEN};
+use crate::ntp::{Answer, Client, PACKET_LEN, Packet};
 use crate::{EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
 
 /// First and longest wait between two look-ups of a name that does not resolve.
 const LOOKUP_AGAIN: (Span, Span) = (Span::from_secs(2), Span::from_secs(64));
 /// Look an unreachable source's name up again this often: it may have moved.
 const LOOKUP_UNREACHABLE: Span = Span::from_secs(64);
+/// Polls in a row that a silent source may miss while others answer before it loses its vote. One or
+/// two may be counted when all sources fall silent together, so three it must be at least.
+const CHANCES: u32 = 3;
 /// A server that sent DENY is left alone; its name may mean another one after this.
 const LOOKUP_DENIED: Span = Span::from_secs(3600);
 
@@ -28,6 +31,12 @@ pub(crate) struct Source {
     pub(crate) verdict: Verdict,
     /// Why the newest answer was of no use, if it was.
     trouble: Option<Unusable>,
+    /// T4 of the last answer accepted.
+    heard: Option<Timestamp<Raw>>,
+    /// When the last poll went unanswered; `None` after an answer.
+    missed: Option<Timestamp<Raw>>,
+    /// Polls missed in a row, each with an answer of another source since the miss before.
+    chances_missed: u32,
     lookup_at: Option<Timestamp<Raw>>,
     lookup_wait: Span,
     accepted: u64,
@@ -47,6 +56,9 @@ impl Source {
             track: Track::new(engine.drift_limit),
             verdict: Verdict::Unusable(Unusable::NoAnswerYet),
             trouble: None,
+            heard: None,
+            missed: None,
+            chances_missed: 0,
             address: String::new(),
             lookup_at: Some(now),
             lookup_wait: LOOKUP_AGAIN.0,
@@ -82,6 +94,17 @@ impl Source {
         self.track.best().is_none().then_some(Verdict::Unusable(Unusable::NoAnswerYet))
     }
 
+    /// Whether a source that is silent has been so for long enough, while others were heard, to go on
+    /// without it.
+    pub(crate) fn has_had_its_chance(&self) -> bool {
+        self.chances_missed >= CHANCES
+    }
+
+    /// When it last answered.
+    pub(crate) fn heard(&self) -> Option<Timestamp<Raw>> {
+        self.heard
+    }
+
     pub(crate) fn next_timeout(&self) -> Option<Timestamp<Raw>> {
         let client = if self.address.is_empty() { None } else { self.client.next_timeout() };
         [client, self.lookup_at].into_iter().flatten().min()
@@ -105,9 +128,14 @@ impl Source {
         self.lookup_at = self.client.denied().then(|| now + LOOKUP_DENIED);
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Timestamp<Raw>, random: &mut Random) {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Timestamp<Raw>,
+        others_heard: Option<Timestamp<Raw>>,
+        random: &mut Random,
+    ) {
         if self.client.handle_timeout(now, random) {
-            self.missed(now);
+            self.missed(now, others_heard);
         }
     }
 
@@ -145,10 +173,11 @@ impl Source {
         &mut self,
         now: Timestamp<Raw>,
         token: &SendToken,
+        others_heard: Option<Timestamp<Raw>>,
         random: &mut Random,
     ) {
         self.client.handle_send_failed(now, token, random);
-        self.missed(now);
+        self.missed(now, others_heard);
     }
 
     pub(crate) fn handle_datagram(
@@ -174,6 +203,9 @@ impl Source {
         let taken = self.track.take(answer)?;
         self.accepted += 1;
         self.trouble = None;
+        self.heard = Some(answer.exchange.t4);
+        self.missed = None;
+        self.chances_missed = 0;
         if taken == Taken::Contradicts {
             self.client.hurry(answer.exchange.t4);
         }
@@ -194,7 +226,11 @@ impl Source {
         refused
     }
 
-    fn missed(&mut self, now: Timestamp<Raw>) {
+    fn missed(&mut self, now: Timestamp<Raw>, others_heard: Option<Timestamp<Raw>>) {
+        let before = self.missed.replace(now);
+        if others_heard.is_some_and(|heard| before.is_none_or(|before| heard > before)) {
+            self.chances_missed = self.chances_missed.saturating_add(1);
+        }
         if self.client.unreachable() && self.lookup_at.is_none() {
             self.lookup_at = Some(now);
             self.lookup_wait = LOOKUP_UNREACHABLE;
@@ -227,8 +263,8 @@ impl Source {
             jitter: self.track.jitter(),
             stratum: header.map_or(0, |header| header.stratum),
             reference_id: header.map_or(0, |header| header.reference_id),
-            root_delay: header.map_or(Span::ZERO, |header| header.root_delay()),
-            root_dispersion: header.map_or(Span::ZERO, |header| header.root_dispersion()),
+            root_delay: header.map_or(Span::ZERO, Packet::root_delay),
+            root_dispersion: header.map_or(Span::ZERO, Packet::root_dispersion),
             leap: self.leap(),
             authentication: Authentication::None,
             stamps: best.map_or(StampKind::User, |point| point.stamps),

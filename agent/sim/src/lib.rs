@@ -1,1 +1,21 @@
-//! stub
+//! A deterministic world around the real agent core: oscillators, networks, servers, system clocks.
+//!
+//! Everything follows from a seed and from the true time handed to [`SimHost::advance`]; nothing here
+//! reads a clock. The engine inside is the very one the agent runs, fed with real NTP packets: only
+//! what surrounds it is simulated. [`fleet`] is the demonstration fleet, as data.
+
+pub mod fleet;
+
+mod clock;
+mod host;
+mod network;
+mod oscillator;
+mod rng;
+mod server;
+
+pub use clock::{Steering, SystemClock};
+pub use host::{Fault, HostConfig, SimHost, SimReport, SourceLink};
+pub use network::Path;
+pub use oscillator::Oscillator;
+pub use rng::Rng;
+pub use server::{Answering, Server};

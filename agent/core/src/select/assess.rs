@@ -32,9 +32,11 @@ pub(crate) struct Assessment {
 
 /// Judges every source at `now`.
 ///
-/// Sources that answer vote first. Only when there is none, those that answered once vote with what
-/// is remembered of them (holdover): their bounds, widened by the drift limit, are as true as before.
-/// A source that contradicted itself has no vote in either case.
+/// Sources that answer vote with their bounds. One that is silent but has not had its chance yet (see
+/// [`Source::has_had_its_chance`]) votes too: with what is remembered of it, which widens but stays
+/// true, or for anything at all. Without that, the first to answer after a start or an outage would be
+/// believed alone, and it may be the wrong one. When nobody answers, all that is remembered votes
+/// (holdover). A source that contradicted itself has no vote in any case.
 pub(crate) fn assess(
     sources: &[Source],
     config: &EngineConfig,
@@ -43,25 +45,22 @@ pub(crate) fn assess(
 ) -> Assessment {
     let mut verdicts: Vec<Verdict> =
         sources.iter().map(|s| s.standing().map_or(Verdict::Combined, |verdict| verdict)).collect();
-    let chosen = |fit: &dyn Fn(&Source) -> bool| -> Vec<(usize, Bounds)> {
-        let fitting = sources.iter().enumerate().filter(|(_, source)| fit(source));
-        fitting.filter_map(|(i, source)| Some((i, source.track.bounds_at(now)?))).collect()
-    };
-    let mut votes = chosen(&|source| source.standing().is_none());
-    let answering = !votes.is_empty();
-    if !answering {
-        votes = chosen(&|source| !source.track.contradictory());
-    }
+    let answering = sources.iter().any(|source| source.standing().is_none());
+    let votes: Vec<(usize, Bounds)> = sources
+        .iter()
+        .enumerate()
+        .filter_map(|(i, source)| Some((i, vote(source, answering, now)?)))
+        .collect();
     let bounds: Vec<Bounds> = votes.iter().map(|(_, bounds)| *bounds).collect();
     let region = region(&bounds);
-    let window = region.as_ref().and_then(super::Region::hull);
+    let window = region.as_ref().and_then(super::Region::hull).filter(|hull| hull.is_bounded());
     let mut majority = Vec::new();
     for (i, bounds) in votes {
-        let agrees = region.as_ref().map(|region| region.touches(bounds));
-        match agrees {
-            Some(true) => majority.push(i),
-            Some(false) if answering => verdicts[i] = Verdict::Falseticker,
-            None if answering => verdicts[i] = Verdict::Unusable(Unusable::NoMajority),
+        let heard = sources[i].standing().is_none();
+        match region.as_ref().map(|region| region.touches(bounds)) {
+            Some(true) if heard || !answering => majority.push(i),
+            Some(false) if heard => verdicts[i] = Verdict::Falseticker,
+            None if heard => verdicts[i] = Verdict::Unusable(Unusable::NoMajority),
             _ => {}
         }
     }
@@ -71,6 +70,22 @@ pub(crate) fn assess(
     let state = state(window, answering, config, now - started);
     let leap = leap(sources, &majority);
     Assessment { window, verdicts, majority, state, leap }
+}
+
+/// What a source says about `raw − UTC`, if it has a vote; `answering`: some source answers.
+fn vote(source: &Source, answering: bool, now: Timestamp<Raw>) -> Option<Bounds> {
+    if source.track.contradictory() {
+        return None;
+    }
+    let remembered = source.track.bounds_at(now);
+    match source.standing() {
+        None => remembered,
+        Some(_) if !answering => remembered,
+        Some(Verdict::Unreachable | Verdict::Unusable(Unusable::NoAnswerYet)) => {
+            (!source.has_had_its_chance()).then(|| remembered.unwrap_or(Bounds::UNBOUNDED))
+        }
+        Some(_) => None,
+    }
 }
 
 fn state(window: Option<Bounds>, answering: bool, config: &EngineConfig, up: Span) -> SyncState {

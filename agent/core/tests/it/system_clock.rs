@@ -1,0 +1,97 @@
+//! The system clock and the host: steps, sleep, starts, the estimate.
+
+use timebase::{EventKind, Ppb, Span, SyncState};
+
+use crate::bench::{Bench, Server};
+
+#[test]
+fn a_step_is_in_the_window_at_once_and_without_a_packet() {
+    // Proves that the raw anchor makes a step visible at the next reading, as an event, as a state for
+    // one report, and in the bounds.
+    let mut bench = Bench::new(vec![Server::default(); 3]);
+    bench.run(Span::from_secs(60));
+    bench.report();
+    assert!(!bench.engine.wants_report());
+    let asked = bench.requests.clone();
+    bench.host_error = Span::from_millis(700);
+    bench.run(Span::from_millis(1));
+    assert!(bench.engine.wants_report());
+    let report = bench.report();
+    assert_eq!(bench.requests, asked, "no packet was needed");
+    assert_eq!(report.state, SyncState::Stepped);
+    assert_eq!(report.steps, 1);
+    let bounds = report.bounds.unwrap();
+    assert!(bounds.contains(Span::from_millis(700)) && !bounds.contains(Span::from_millis(690)));
+    let step = bench.events.iter().find_map(|kind| match kind {
+        EventKind::Step { by } => Some(*by),
+        _ => None,
+    });
+    assert!((step.unwrap() - Span::from_millis(700)).abs() < Span::from_ns(10_000), "{step:?}");
+    let next = bench.report();
+    assert_eq!((next.state, next.steps), (SyncState::Synchronised, 1));
+}
+
+#[test]
+fn after_a_suspend_nothing_old_is_believed() {
+    // Proves that the jump of UTC against the raw clock during sleep does not leave a false window.
+    let mut bench = Bench::new(vec![Server::default(); 3]);
+    bench.run(Span::from_secs(60));
+    let slept = Span::from_secs(3600);
+    bench.sleep(slept);
+    let clock = bench.clock();
+    let report =
+        bench.engine.status(clock, timebase::KernelClock::default(), timebase::Discipliner::None);
+    assert_eq!((report.bounds, report.state), (None, SyncState::Starting));
+    assert_eq!(report.steps, 0, "sleep is not a step");
+    bench.run(Span::from_secs(5));
+    let report = bench.report();
+    assert_eq!(report.state, SyncState::Synchronised);
+    assert!(report.bounds.unwrap().contains(Span::ZERO));
+    assert!(bench.events.contains(&EventKind::Suspended { lasted: slept }));
+}
+
+#[test]
+fn the_rate_of_the_oscillator_and_the_offset_are_estimated_within_their_sigmas() {
+    // Proves that the estimates are near the truth by their own account of themselves.
+    for ppm in [-30, 0, 21] {
+        let rate = Ppb::from_ppm(ppm);
+        let mut bench = Bench::polling(vec![Server::default(); 3], 4, rate);
+        bench.host_error = Span::from_millis(-2);
+        bench.run(Span::from_secs(1800));
+        let report = bench.report();
+        let (found, sigma) = (report.frequency.unwrap(), report.frequency_sigma.unwrap());
+        assert!((found.as_ppb() - rate.as_ppb()).abs() <= 3 * sigma.as_ppb(), "{found} {sigma}");
+        let statistical = report.statistical.unwrap();
+        assert!(statistical.window().contains(Span::from_millis(-2)), "{statistical:?}");
+        assert!(statistical.sigma < Span::from_millis(1), "{statistical:?}");
+    }
+}
+
+#[test]
+fn before_any_answer_the_host_is_starting_then_free_running() {
+    // Proves that no source means no window, said plainly.
+    let mut bench = Bench::new(vec![]);
+    assert_eq!(bench.report().state, SyncState::Starting);
+    bench.run(Span::from_secs(120));
+    let report = bench.report();
+    assert_eq!((report.state, report.bounds), (SyncState::FreeRunning, None));
+}
+
+#[test]
+fn starts_and_lost_reports_are_events_of_the_next_report_only() {
+    // Proves that events are drained exactly once, and that status does not drain them.
+    let mut bench = Bench::new(vec![]);
+    let clock = bench.clock();
+    bench.engine.handle_started(clock, true);
+    bench.engine.handle_dropped_reports(clock, 7);
+    let kernel = timebase::KernelClock::default();
+    let status = bench.engine.status(clock, kernel, timebase::Discipliner::None);
+    assert_eq!(status.events.len(), 2);
+    assert_eq!(bench.report().events.len(), 2);
+    assert_eq!(bench.report().events, []);
+    for _ in 0..1000 {
+        bench.engine.handle_dropped_reports(clock, 1);
+    }
+    assert_eq!(bench.report().events.len(), agent_core::MAX_EVENTS);
+    assert_eq!(bench.engine.events_lost(), 1000 - agent_core::MAX_EVENTS as u64);
+}
