@@ -71,11 +71,13 @@ impl App {
         let mut judges = Vec::new();
         let watch = Watch { health: health.clone(), failed: failed.clone() };
         if roles.has(Role::Evaluate) {
-            let run = evaluate::run(store.clone(), config.clone(), judges_stop.clone());
+            let metrics = evaluate::Metrics::register(&mut registry);
+            let run = evaluate::run(store.clone(), config.clone(), metrics, judges_stop.clone());
             judges.push((Role::Evaluate, watch.spawn(Role::Evaluate, run)));
         }
         if roles.has(Role::Notify) {
-            let run = notify::run(store.clone(), config.clone(), judges_stop.clone());
+            let metrics = notify::Metrics::register(&mut registry);
+            let run = notify::run(store.clone(), config.clone(), metrics, judges_stop.clone());
             judges.push((Role::Notify, watch.spawn(Role::Notify, run)));
         }
         let web = web_at.map(|at| Http::serve(at, Router::new()));

@@ -8,6 +8,8 @@ use timebase::{Bounds, Discipliner, Ppb, Span, SyncState, Timestamp, Utc, Verdic
 pub struct FleetView {
     /// The collector's time of the snapshot. Every window is aged to it before it is compared.
     pub reference_time: Timestamp<Utc>,
+    /// Since when somebody has been listening: silence while nobody listened is not the hosts'.
+    pub watching_since: Timestamp<Utc>,
     /// Every host whose credential is valid; a revoked host is not watched.
     pub hosts: Vec<HostView>,
 }

@@ -9,7 +9,8 @@
 //! use risk::{FleetView, Policies, rules};
 //! use timebase::Timestamp;
 //!
-//! let view = FleetView { reference_time: Timestamp::from_ns(0), hosts: vec![] };
+//! let start = Timestamp::from_ns(0);
+//! let view = FleetView { reference_time: start, watching_since: start, hosts: vec![] };
 //! assert!(rules::evaluate(&view, &Policies::default()).is_empty());
 //! ```
 #![no_std]

@@ -98,6 +98,8 @@ impl Config {
     /// Two settings contradict each other; the message names both.
     pub fn check(&self) -> anyhow::Result<()> {
         crate::database::external(self)?;
+        judge::policies(self)?;
+        crate::notify::check(self)?;
         self.grpc.check()?;
         self.retention.check()
     }

@@ -7,14 +7,14 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// The addresses that an endpoint may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guard {
+pub(super) struct Guard {
     /// Loopback and private networks too.
-    pub allow_private: bool,
+    pub(super) allow_private: bool,
 }
 
 impl Guard {
     /// Why `address` is refused; `None` if it is not.
-    pub fn refusal(self, address: IpAddr) -> Option<&'static str> {
+    pub(super) fn refusal(self, address: IpAddr) -> Option<&'static str> {
         match address {
             IpAddr::V4(v4) => self.refusal_v4(v4),
             IpAddr::V6(v6) => self.refusal_v6(v6),

@@ -48,13 +48,7 @@ pub async fn run(
     metrics: Metrics,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut endpoints = Endpoints::new();
-    for webhook in &config.webhook {
-        let endpoint = Endpoint::new(webhook)?;
-        let twice = endpoints.insert(endpoint.name.clone(), endpoint);
-        ensure!(twice.is_none(), "[[webhook]]: two are called {:?}", webhook.name);
-    }
-    let endpoints = Arc::new(endpoints);
+    let endpoints = Arc::new(endpoints(&config)?);
     while !stop.is_cancelled() {
         let pause = match deliver_due(&store, &endpoints, &metrics).await {
             Ok(0) => POLL,
@@ -70,6 +64,24 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+/// Whether every endpoint can be used.
+///
+/// # Errors
+/// One cannot: its URL, its secret, its name. The message says which and why.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    endpoints(config).map(drop)
+}
+
+fn endpoints(config: &Config) -> anyhow::Result<Endpoints> {
+    let mut endpoints = Endpoints::new();
+    for webhook in &config.webhook {
+        let endpoint = Endpoint::new(webhook)?;
+        let twice = endpoints.insert(endpoint.name.clone(), endpoint);
+        ensure!(twice.is_none(), "[[webhook]]: two are called {:?}", webhook.name);
+    }
+    Ok(endpoints)
 }
 
 /// Delivers what is due; how many messages that were.

@@ -11,7 +11,7 @@ const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 const PREFIX: &str = "whsec_";
 
 /// An endpoint's signing key. It has no `Debug`: a secret is never printed.
-pub struct Signer {
+pub(super) struct Signer {
     key: hmac::Key,
 }
 
@@ -21,7 +21,7 @@ impl Signer {
     /// # Errors
     /// The text has another prefix, is not base64, or has too few or too many bytes. The message does
     /// not hold the secret.
-    pub fn parse(secret: &str) -> anyhow::Result<Self> {
+    pub(super) fn parse(secret: &str) -> anyhow::Result<Self> {
         let encoded = secret.trim().strip_prefix(PREFIX);
         let encoded = encoded.context("a signing secret begins with whsec_")?;
         // The decoder's own error quotes a byte of the secret.
@@ -37,7 +37,7 @@ impl Signer {
     }
 
     /// The value of `webhook-signature`.
-    pub fn sign(&self, id: &str, unix_seconds: i64, body: &[u8]) -> String {
+    pub(super) fn sign(&self, id: &str, unix_seconds: i64, body: &[u8]) -> String {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(format!("{id}.{unix_seconds}.").as_bytes());
         context.update(body);

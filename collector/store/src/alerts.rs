@@ -2,9 +2,11 @@
 //! transitions, and the messages about them. All or nothing, so no alert goes untold and none is told
 //! that is not there.
 
+mod findings;
+
 use std::collections::BTreeMap;
 
-use risk::{Alerts, Evidence, Finding, Raise, Reason, Track, Transition, Value};
+use risk::{Alerts, Finding, Raise, Reason, Track, Transition};
 use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use timebase::{Answer, Bounds, Span, Timestamp, Utc};
@@ -13,9 +15,7 @@ use uuid::Uuid;
 use crate::fleet_view::Seat;
 use crate::outbox::Notice;
 use crate::time;
-
-/// A finding's row is rewritten this often even if only its interval has moved.
-const REFRESH: Span = Span::from_secs(10);
+use findings::{assess, json, write_findings};
 
 /// The result of one evaluation.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,8 @@ impl Seat {
             tracks.insert(row.finding_key, track(&row.answer, time::from_sql(row.since)));
         }
         let open = sqlx::query!(
-            r#"SELECT a.finding_key, a.changed_at AS "changed_at: jiff_sqlx::Timestamp",
+            r#"SELECT a.finding_key AS "finding_key!",
+                      a.changed_at AS "changed_at!: jiff_sqlx::Timestamp",
                       coalesce((SELECT t.answer FROM store.alert_transition t
                                 WHERE t.alert_id = a.alert_id
                                 ORDER BY t.transition_id DESC LIMIT 1), a.answer) AS "answer!"
@@ -86,158 +87,6 @@ impl Seat {
 fn track(answer: &str, since: Timestamp<Utc>) -> Track {
     let answer = Answer::from_word(answer).unwrap_or(Answer::Unknown);
     Track { answer, since, open: None, calm_since: None, raise: Raise::default() }
-}
-
-/// The drift rule's answer per host, and whether the host is silent, where that changed.
-async fn assess(tx: &mut PgConnection, at: &Evaluation<'_>) -> Result<u64, sqlx::Error> {
-    let silent: std::collections::BTreeSet<i64> = at
-        .findings
-        .iter()
-        .filter(|f| f.rule == risk::silent::RULE && f.answer == Answer::Certain)
-        .filter_map(|f| f.host)
-        .collect();
-    let mut worst: BTreeMap<i64, &Finding> = BTreeMap::new();
-    for finding in at.findings.iter().filter(|f| f.rule == risk::drift::RULE) {
-        let Some(host) = finding.host else { continue };
-        let kept = worst.entry(host).or_insert(finding);
-        if finding.answer > kept.answer {
-            *kept = finding;
-        }
-    }
-    let hosts: Vec<i64> = worst.keys().copied().collect();
-    let answers: Vec<String> = worst.values().map(|f| f.answer.word().to_owned()).collect();
-    let budgets: Vec<i64> = worst.values().map(|f| f.limit.unwrap_or(Span::MAX).as_ns()).collect();
-    let silences: Vec<bool> = hosts.iter().map(|host| silent.contains(host)).collect();
-    let written = sqlx::query!(
-        "INSERT INTO store.assessment AS a (host_id, answer, budget_ns, silent, since)
-         SELECT host_id, answer, budget_ns, silent, $5
-         FROM UNNEST($1::int8[], $2::text[], $3::int8[], $4::bool[])
-              AS t (host_id, answer, budget_ns, silent)
-         ON CONFLICT (host_id) DO UPDATE
-         SET answer = excluded.answer, budget_ns = excluded.budget_ns, silent = excluded.silent,
-             since = CASE WHEN a.answer = excluded.answer THEN a.since ELSE excluded.since END
-         WHERE (a.answer, a.budget_ns, a.silent)
-               IS DISTINCT FROM (excluded.answer, excluded.budget_ns, excluded.silent)",
-        &hosts,
-        &answers,
-        &budgets,
-        &silences,
-        time::to_sql(at.at) as _
-    )
-    .execute(&mut *tx)
-    .await?;
-    let removed =
-        sqlx::query!("DELETE FROM store.assessment WHERE host_id <> ALL($1::int8[])", &hosts)
-            .execute(&mut *tx)
-            .await?;
-    Ok(written.rows_affected() + removed.rows_affected())
-}
-
-/// Findings that belong on the list, where they changed; those that are gone are removed.
-async fn write_findings(tx: &mut PgConnection, at: &Evaluation<'_>) -> Result<u64, sqlx::Error> {
-    let rows = FindingRows::new(at);
-    let written = sqlx::query!(
-        "INSERT INTO store.finding AS f (finding_key, rule, policy, answer, summary, consequence,
-             advice, host_id, peer_id, lo_ns, hi_ns, limit_ns, evidence, since, seen_at)
-         SELECT t.*, $15 FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-             $6::text[], $7::text[], $8::int8[], $9::int8[], $10::int8[], $11::int8[],
-             $12::int8[], $13::jsonb[], $14::timestamptz[]) AS t
-         ON CONFLICT (finding_key) DO UPDATE
-         SET answer = excluded.answer, summary = excluded.summary,
-             consequence = excluded.consequence, advice = excluded.advice,
-             host_id = excluded.host_id, peer_id = excluded.peer_id, lo_ns = excluded.lo_ns,
-             hi_ns = excluded.hi_ns, limit_ns = excluded.limit_ns, evidence = excluded.evidence,
-             since = excluded.since, seen_at = excluded.seen_at
-         WHERE (f.answer, f.summary, f.consequence, f.advice, f.host_id, f.peer_id, f.limit_ns)
-               IS DISTINCT FROM (excluded.answer, excluded.summary, excluded.consequence,
-                   excluded.advice, excluded.host_id, excluded.peer_id, excluded.limit_ns)
-            OR f.seen_at < $16",
-        &rows.keys,
-        &rows.rules,
-        &rows.policies,
-        &rows.answers,
-        &rows.summaries,
-        &rows.consequences,
-        &rows.advices,
-        &rows.hosts as &[Option<i64>],
-        &rows.peers as &[Option<i64>],
-        &rows.los as &[Option<i64>],
-        &rows.his as &[Option<i64>],
-        &rows.limits as &[Option<i64>],
-        &rows.evidence,
-        &rows.since as &[jiff_sqlx::Timestamp],
-        time::to_sql(at.at) as _,
-        time::to_sql(at.at - REFRESH) as _
-    )
-    .execute(&mut *tx)
-    .await?;
-    let removed =
-        sqlx::query!("DELETE FROM store.finding WHERE finding_key <> ALL($1::text[])", &rows.keys)
-            .execute(&mut *tx)
-            .await?;
-    Ok(written.rows_affected() + removed.rows_affected())
-}
-
-/// Findings as columns.
-#[derive(Default)]
-struct FindingRows {
-    keys: Vec<String>,
-    rules: Vec<String>,
-    policies: Vec<String>,
-    answers: Vec<String>,
-    summaries: Vec<String>,
-    consequences: Vec<String>,
-    advices: Vec<String>,
-    hosts: Vec<Option<i64>>,
-    peers: Vec<Option<i64>>,
-    los: Vec<Option<i64>>,
-    his: Vec<Option<i64>>,
-    limits: Vec<Option<i64>>,
-    evidence: Vec<serde_json::Value>,
-    since: Vec<jiff_sqlx::Timestamp>,
-}
-
-impl FindingRows {
-    fn new(at: &Evaluation<'_>) -> Self {
-        let mut rows = Self::default();
-        let mut seen = std::collections::BTreeSet::new();
-        for finding in at.findings.iter().filter(|finding| finding.listed) {
-            let key = finding.key();
-            if !seen.insert(key.clone()) {
-                continue;
-            }
-            let since = at.alerts.track(&key).map_or(at.at, |track| track.since);
-            rows.keys.push(key);
-            rows.rules.push(finding.rule.to_owned());
-            rows.policies.push(finding.policy.clone());
-            rows.answers.push(finding.answer.word().to_owned());
-            rows.summaries.push(finding.summary.clone());
-            rows.consequences.push(finding.consequence.clone());
-            rows.advices.push(finding.advice.clone());
-            rows.hosts.push(finding.host);
-            rows.peers.push(finding.peer);
-            rows.los.push(finding.interval.map(|i| i.lo().as_ns()));
-            rows.his.push(finding.interval.map(|i| i.hi().as_ns()));
-            rows.limits.push(finding.limit.map(Span::as_ns));
-            rows.evidence.push(json(&finding.evidence));
-            rows.since.push(time::to_sql(since));
-        }
-        rows
-    }
-}
-
-/// Evidence as a JSON object; spans are whole nanoseconds.
-fn json(evidence: &[Evidence]) -> serde_json::Value {
-    let value = |value: &Value| -> serde_json::Value {
-        match value {
-            Value::Count(count) => (*count).into(),
-            Value::Span(span) => span.as_ns().into(),
-            Value::Share(share) => (*share).into(),
-            Value::Text(text) => text.as_str().into(),
-            Value::List(list) => list.as_slice().into(),
-        }
-    };
-    evidence.iter().map(|fact| (fact.name.to_owned(), value(&fact.value))).collect()
 }
 
 /// An alert that is open says what is now, not what was when it opened.
@@ -381,7 +230,9 @@ async fn notice(
     at: Timestamp<Utc>,
 ) -> Result<Notice, sqlx::Error> {
     let row = sqlx::query!(
-        r#"SELECT a.rule, a.policy, a.summary, a.consequence, a.advice, a.limit_ns, a.opened_at AS "opened_at: jiff_sqlx::Timestamp",
+        r#"SELECT a.rule AS "rule!", a.policy AS "policy!", a.summary AS "summary!",
+                  a.consequence AS "consequence!", a.advice AS "advice!", a.limit_ns AS "limit_ns?",
+                  a.opened_at AS "opened_at!: jiff_sqlx::Timestamp",
                   h.name AS "host?", h.service AS "service?", h.simulated AS "simulated?",
                   p.name AS "peer?"
            FROM store.alert a LEFT JOIN store.host h ON h.host_id = a.host_id

@@ -16,20 +16,21 @@ const SEAT: i64 = 0x7472_7565_6a75_6467;
 #[derive(Debug)]
 pub struct Seat {
     pub(crate) connection: PgConnection,
+    since: Timestamp<Utc>,
 }
 
 impl Store {
-    /// Takes the seat, or `None` while another collector has it.
+    /// Takes the seat at `now`, or `None` while another collector has it.
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn take_seat(&self) -> Result<Option<Seat>, sqlx::Error> {
+    pub async fn take_seat(&self, now: Timestamp<Utc>) -> Result<Option<Seat>, sqlx::Error> {
         let mut connection = self.pool.acquire().await?.detach();
         let taken = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, SEAT)
             .fetch_one(&mut connection)
             .await?;
         if taken {
-            return Ok(Some(Seat { connection }));
+            return Ok(Some(Seat { connection, since: now }));
         }
         connection.close().await?;
         Ok(None)
@@ -59,18 +60,20 @@ impl Seat {
         let mut hosts = hosts(&mut snapshot).await?;
         add_sources(&mut snapshot, &mut hosts).await?;
         snapshot.commit().await?;
-        Ok(FleetView { reference_time, hosts })
+        Ok(FleetView { reference_time, watching_since: self.since, hosts })
     }
 }
 
 /// By number, as [`add_sources`] needs them.
 async fn hosts(connection: &mut PgConnection) -> Result<Vec<HostView>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT h.host_id, h.name, h.service, h.simulated,
-                  h.enrolled_at AS "enrolled_at: jiff_sqlx::Timestamp",
+        r#"SELECT h.host_id AS "host_id!", h.name AS "name!", h.service AS "service!",
+                  h.simulated AS "simulated!",
+                  h.enrolled_at AS "enrolled_at!: jiff_sqlx::Timestamp",
                   s.received_at AS "received_at?: jiff_sqlx::Timestamp",
                   s.ref_time AS "ref_time?: jiff_sqlx::Timestamp",
-                  s.lo_ns, s.hi_ns, s.offset_ns, s.drift_limit_ppb AS "drift_limit_ppb?",
+                  s.lo_ns AS "lo_ns?", s.hi_ns AS "hi_ns?", s.offset_ns AS "offset_ns?",
+                  s.drift_limit_ppb AS "drift_limit_ppb?",
                   s.state AS "state?", s.discipliner AS "discipliner?"
            FROM store.host h LEFT JOIN store.host_state s USING (host_id)
            WHERE h.revoked_at IS NULL

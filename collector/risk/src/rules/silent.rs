@@ -23,14 +23,17 @@ pub struct Policy {
 }
 
 /// One finding per host: certain when it has been silent for too long, else safe. A host that has
-/// enrolled and never reported is silent since it enrolled.
+/// enrolled and never reported is silent since it enrolled. Nobody is called silent before the limit
+/// has passed with somebody listening: after an outage of the collector all agents get their chance to
+/// return, and an alert from before it stays open meanwhile.
 pub fn evaluate(view: &FleetView, policy: &Policy) -> Vec<Finding> {
     view.hosts.iter().map(|host| judge(view, host, policy)).collect()
 }
 
 fn judge(view: &FleetView, host: &HostView, policy: &Policy) -> Finding {
-    let silence = view.reference_time - host.last_heard();
-    let silent = silence > policy.limit;
+    let last_heard = host.last_heard();
+    let overdue = |since| view.reference_time - since > policy.limit;
+    let silent = overdue(last_heard.max(view.watching_since));
     let name = &host.name;
     let (summary, consequence, advice) = if !silent {
         (format!("{name} reports."), String::new(), String::new())
@@ -54,7 +57,7 @@ fn judge(view: &FleetView, host: &HostView, policy: &Policy) -> Finding {
         policy: policy.name.clone(),
         subject: Finding::about_host(host.host_id),
         answer: if silent { Answer::Certain } else { Answer::Safe },
-        near_limit: false,
+        near_limit: !silent && overdue(last_heard),
         host: Some(host.host_id),
         peer: None,
         interval: None,

@@ -38,7 +38,7 @@ fn host(host_id: i64, name: &str, service: &str, lo: i64, hi: i64) -> HostView {
 }
 
 fn fleet(hosts: Vec<HostView>) -> FleetView {
-    FleetView { reference_time: NOW, hosts }
+    FleetView { reference_time: NOW, watching_since: NOW - Span::from_secs(7200), hosts }
 }
 
 fn service(name: &str) -> Selector {
@@ -55,7 +55,7 @@ fn drift_policy() -> drift::Policy {
 }
 
 fn keystone(lifetime: Option<Span>) -> token_skew::Policy {
-    let preset = token_skew::Preset::named("keystone-jws").unwrap();
+    let preset = token_skew::Preset::KEYSTONE_JWS;
     token_skew::Policy {
         name: "jws".into(),
         issuers: service("keystone"),
@@ -154,6 +154,19 @@ fn silence_begins_beyond_its_limit() {
     assert!(silent::evaluate(&view, &policy)[0].summary.contains("never reported"));
     view.hosts[0].enrolled_at = NOW;
     assert_eq!(answer(&view), Answer::Safe);
+}
+
+/// After an outage of the collector nobody is called silent at once, and nobody's alert ends for it.
+#[test]
+fn silence_needs_a_listener() {
+    let policy = silent::Policy { name: "agent".into(), limit: MAX_AGE, raise: Raise::default() };
+    let mut view = fleet(vec![host(1, "a", "", 0, 0)]);
+    view.reference_time = NOW + Span::from_secs(3600);
+    view.watching_since = view.reference_time - MAX_AGE;
+    let found = &silent::evaluate(&view, &policy)[0];
+    assert_eq!((found.answer, found.near_limit), (Answer::Safe, true));
+    view.watching_since = view.watching_since - Span::NANOSECOND;
+    assert_eq!(silent::evaluate(&view, &policy)[0].answer, Answer::Certain);
 }
 
 /// Keystone JWS turns from safe to some to all refused between 0 and 1 s of issuer lead, as measured.

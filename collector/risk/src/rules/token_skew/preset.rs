@@ -20,34 +20,29 @@ pub struct Preset {
 }
 
 impl Preset {
-    /// Every preset.
-    pub const ALL: [Self; 2] = [
-        Self {
-            name: "keystone-jws",
-            leeway: Span::ZERO,
-            rounding: Rounding::WholeSeconds,
-            lifetime: Some(Span::from_secs(3600)),
-            refusal: "Keystone answers HTTP 500, not 401 (uncaught ImmatureSignatureError), until \
-                      the validator's clock has reached the second of issue.",
-            basis: "Measured on Keystone JWS: the issuer rounds down to whole seconds, there is no \
-                    leeway; refused from 0 to 1 s of issuer lead by the phase within the second; \
-                    expired when the validator's clock has passed the whole second of expiry.",
-        },
-        Self {
-            name: "pyjwt",
-            leeway: Span::ZERO,
-            rounding: Rounding::WholeSeconds,
-            lifetime: None,
-            refusal: "PyJWT raises ImmatureSignatureError (\"not yet valid\") for iat and nbf, which \
-                      most services answer with HTTP 401.",
-            basis: "Measured on PyJWT: refused if the issuer's whole second is later than the \
-                    validator's clock plus leeway, 0 by default; refused from 0 to 1 s of issuer \
-                    lead by the phase within the second.",
-        },
-    ];
+    /// Keystone with JWS tokens.
+    pub const KEYSTONE_JWS: Self = Self {
+        name: "keystone-jws",
+        leeway: Span::ZERO,
+        rounding: Rounding::WholeSeconds,
+        lifetime: Some(Span::from_secs(3600)),
+        refusal: "Keystone answers HTTP 500, not 401 (uncaught ImmatureSignatureError), until the \
+                  validator's clock has reached the second of issue.",
+        basis: "Measured on Keystone JWS: the issuer rounds down to whole seconds, there is no \
+                leeway; refused from 0 to 1 s of issuer lead by the phase within the second; \
+                expired when the validator's clock has passed the whole second of expiry.",
+    };
 
-    /// The preset called `name`.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|preset| preset.name == name)
-    }
+    /// A service that checks iat and nbf with PyJWT.
+    pub const PYJWT: Self = Self {
+        name: "pyjwt",
+        leeway: Span::ZERO,
+        rounding: Rounding::WholeSeconds,
+        lifetime: None,
+        refusal: "PyJWT raises ImmatureSignatureError (\"not yet valid\") for iat and nbf, which most \
+                  services answer with HTTP 401.",
+        basis: "Measured on PyJWT: refused if the issuer's whole second is later than the \
+                validator's clock plus leeway, 0 by default; refused from 0 to 1 s of issuer lead \
+                by the phase within the second.",
+    };
 }

@@ -1,0 +1,113 @@
+use crate::world::World;
+
+const OPEN: &str = "SELECT count(*) FROM store.alert WHERE status = 'open'";
+const ALERTS: &str = "SELECT count(*) FROM store.alert";
+const RESOLVED: &str = "SELECT count(*) FROM store.alert WHERE status = 'resolved'";
+
+/// Two collectors judge one fleet: one alert opens, not two, and when the one that judges stops, the
+/// other takes over, knows the open alert and resolves it.
+#[tokio::test]
+async fn two_collectors_judge_as_one() {
+    let mut world = World::new().await;
+    let host = world.host("ctl-3", "keystone").await;
+    world.report(host, 2998, 3002).await;
+    let config = world
+        .config(None, "[[token-skew]]\nname = 'none'\n[[log-skew]]\nname = 'none'\ngap = '1 s'");
+    let first = world.evaluate(&config);
+    world.until(OPEN, 1).await;
+    world.evaluate(&config);
+    // Nobody else gets the seat while the first has it, so the second can only wait.
+    let now = collector::clock::now();
+    assert!(world.store.take_seat(now).await.unwrap().is_none());
+    assert_eq!(world.number(ALERTS).await, 1);
+    world.stop(first).await;
+    world.report(host, -1, 1).await;
+    world.until(RESOLVED, 1).await;
+    assert_eq!(world.number(ALERTS).await, 1);
+    let story = "SELECT string_agg(reason || ' ' || answer, ', ' ORDER BY transition_id)
+                 FROM store.alert_transition";
+    assert_eq!(world.text(story).await, "opened certain, resolved safe");
+    world.end().await;
+}
+
+/// The evaluator survives the loss of every connection it has, and judges what happens afterwards.
+#[tokio::test]
+async fn a_lost_database_is_waited_for() {
+    let mut world = World::new().await;
+    let host = world.host("cmp-1", "nova-compute").await;
+    world.report(host, 0, 1).await;
+    let config = world.config(None, "");
+    world.evaluate(&config);
+    world.until("SELECT count(*) FROM store.assessment WHERE answer = 'safe'", 1).await;
+    let killed = world
+        .number(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .await;
+    assert!(killed > 0);
+    world.report(host, -400, -399).await;
+    world.until(OPEN, 1).await;
+    world.end().await;
+}
+
+/// Every policy says what it finds, in words and numbers, and a host that is revoked is not watched.
+#[tokio::test]
+async fn findings_say_what_breaks() {
+    let mut world = World::new().await;
+    let issuer = world.host("ctl-3", "keystone").await;
+    world.report(issuer, 700, 720).await;
+    for n in 0..4 {
+        let id = world.host(&format!("api-{n}"), "nova-api").await;
+        world.report(id, -1, 1).await;
+    }
+    let config = world.config(None, "");
+    world.evaluate(&config);
+    let culprit = "SELECT count(*) FROM store.finding
+                   WHERE rule = 'token-skew' AND answer = 'certain' AND host_id IS NOT NULL";
+    world.until(culprit, 2).await;
+    let said = "SELECT consequence FROM store.finding
+                WHERE finding_key LIKE 'token-skew:keystone-jws:host-%'";
+    assert!(world.text(said).await.contains(
+        "of the fresh tokens of ctl-3 are refused on 4 of 4 validators as not yet valid"
+    ));
+    let evidence = "SELECT (evidence->>'pairs_certain')::int8 FROM store.finding
+                    WHERE finding_key = 'token-skew:keystone-jws:policy'";
+    assert_eq!(world.number(evidence).await, 4);
+    let order = "SELECT count(*) FROM store.finding WHERE rule = 'log-skew' AND answer = 'safe'";
+    assert_eq!(world.number(order).await, 1);
+    let summary = "SELECT summary FROM store.alert WHERE rule = 'drift'";
+    assert_eq!(world.text(summary).await, "ctl-3 is 700 to 720 ms ahead.");
+    sqlx::query("UPDATE store.host SET revoked_at = now() WHERE host_id = $1")
+        .bind(issuer)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world.until("SELECT count(*) FROM store.assessment", 4).await;
+    world.until("SELECT count(*) FROM store.finding WHERE rule = 'drift'", 0).await;
+    world.end().await;
+}
+
+/// Possible opens only where it lasts, and a refreshed alert says what is now.
+#[tokio::test]
+async fn an_open_alert_says_what_is_now() {
+    let mut world = World::new().await;
+    let host = world.host("cmp-42", "nova-compute").await;
+    world.report(host, 50, 150).await;
+    let config = world.config(None, "possible-after = '1 s'");
+    world.evaluate(&config);
+    world.until(OPEN, 1).await;
+    assert_eq!(world.text("SELECT answer FROM store.alert").await, "possible");
+    world.report(host, 500, 501).await;
+    let worsened = "SELECT count(*) FROM store.alert
+                    WHERE answer = 'certain' AND summary = 'cmp-42 is 500 to 501 ms ahead.'";
+    world.until(worsened, 1).await;
+    world.report(host, 800, 801).await;
+    let refreshed = "SELECT count(*) FROM store.alert WHERE summary LIKE '% 800 to 801 ms ahead.'";
+    world.until(refreshed, 1).await;
+    world.report(host, 0, 1).await;
+    world.until(RESOLVED, 1).await;
+    let story = "SELECT string_agg(reason, ' ' ORDER BY transition_id) FROM store.alert_transition";
+    assert_eq!(world.text(story).await, "opened worsened resolved");
+    world.end().await;
+}
