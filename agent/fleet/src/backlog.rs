@@ -10,13 +10,13 @@ const CAPACITY: usize = 360;
 
 /// A bounded queue in memory where a real agent has its spool.
 #[derive(Default)]
-pub struct MemoryBacklog {
+pub(crate) struct MemoryBacklog {
     waiting: VecDeque<(BootId, pb::Report)>,
     forgotten: u64,
 }
 
 impl MemoryBacklog {
-    pub fn push(&mut self, boot: BootId, report: &Report) {
+    pub(crate) fn push(&mut self, boot: BootId, report: &Report) {
         if self.waiting.len() == CAPACITY {
             self.waiting.pop_front();
             self.forgotten += 1;
@@ -24,12 +24,12 @@ impl MemoryBacklog {
         self.waiting.push_back((boot, report.into()));
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// Reports forgotten since this was last asked.
-    pub const fn take_forgotten(&mut self) -> u64 {
+    pub(crate) const fn take_forgotten(&mut self) -> u64 {
         std::mem::replace(&mut self.forgotten, 0)
     }
 }

@@ -103,10 +103,8 @@ async fn run(args: Args) -> Result<()> {
     info!("{} simulated hosts report to {}", members.len(), args.collector);
 
     let mut tick = tokio::time::interval(TICK);
-    let mut progress = tokio::time::interval_at(
-        tokio::time::Instant::now() + PROGRESS_EVERY,
-        PROGRESS_EVERY,
-    );
+    let mut progress =
+        tokio::time::interval_at(tokio::time::Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY);
     let mut stopping = std::pin::pin!(stopped());
     loop {
         tokio::select! {

@@ -3,9 +3,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agent::uplink::{
-    Clocks, Credentials, Reporter, Secret, Uplink, UplinkMetrics, UplinkState,
-};
+use agent::uplink::{Clocks, Credentials, Reporter, Secret, Uplink, UplinkMetrics, UplinkState};
 use agent_sim::{HostConfig, SimHost};
 use fleet_proto::pb;
 use timebase::{BootId, Timestamp};
@@ -18,17 +16,17 @@ use crate::World;
 use crate::backlog::MemoryBacklog;
 
 /// What all hosts of the fleet have in common.
-pub struct Shared {
-    pub join_token: Secret,
-    pub state_dir: PathBuf,
-    pub metrics: UplinkMetrics,
-    pub uplinks: TaskTracker,
-    pub stop: CancellationToken,
-    pub drain: Duration,
+pub(crate) struct Shared {
+    pub(crate) join_token: Secret,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) metrics: UplinkMetrics,
+    pub(crate) uplinks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    pub(crate) drain: Duration,
 }
 
 /// One simulated host and its way to the collector.
-pub struct Member {
+pub(crate) struct Member {
     world: World,
     channel: Channel,
     shared: Arc<Shared>,
@@ -57,7 +55,12 @@ impl Inner {
 }
 
 impl Member {
-    pub fn new(config: HostConfig, channel: Channel, world: World, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        config: HostConfig,
+        channel: Channel,
+        world: World,
+        shared: &Arc<Shared>,
+    ) -> Self {
         let host = SimHost::new(config, world.now());
         let inner = Inner { host, backlog: Arc::default() };
         Self {
@@ -71,7 +74,7 @@ impl Member {
     }
 
     /// Brings the host to the present, hands over what it reports, and connects it after a boot.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         let (grew, boot) = {
             let mut inner = lock(&self.inner);
             (inner.advance(self.world), inner.host.boot())
@@ -88,7 +91,7 @@ impl Member {
     }
 
     /// Reports that wait to be acknowledged.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         let inner = lock(&self.inner);
         let mut backlog = lock(&inner.backlog);
         let forgotten = backlog.take_forgotten();
