@@ -237,7 +237,7 @@ impl SimHost {
             Rng::new(rng.bits()),
         );
         let reading = ClockReading { raw, realtime, uncertainty: CROSS_READ };
-        let mut engine = Engine::new(config.engine.clone(), rng.bytes32(), reading);
+        let mut engine = Engine::new(config.engine, rng.bytes32(), reading);
         let (min_poll_log2, max_poll_log2) = config.poll_log2;
         for link in &config.links {
             engine.add_source(
