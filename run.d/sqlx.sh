@@ -10,7 +10,10 @@ sqlx() {
     start_postgres
     case "${1:-}" in
         --check) sqlx_check ;;
-        '') sqlx_metadata "$ROOT/collector/store/.sqlx" && say "collector/store/.sqlx is up to date." ;;
+        '')
+            sqlx_metadata "$ROOT/collector/store/.sqlx"
+            say "collector/store/.sqlx is up to date."
+            ;;
         *) fail "unknown option $1" ;;
     esac
 }
@@ -20,7 +23,7 @@ sqlx_metadata() {
     local folder=$1 psql
     psql=$(postgres_bin)/psql
     "$psql" -q "$DATABASE_URL" -c 'CREATE DATABASE sqlx_metadata'
-    local url=${DATABASE_URL/postgres?/sqlx_metadata?}
+    local url=${DATABASE_URL/'/postgres?'/'/sqlx_metadata?'}
     for migration in migrations/*.sql; do
         "$psql" -q -1 -v ON_ERROR_STOP=1 -f "$migration" "$url"
     done
