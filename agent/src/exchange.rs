@@ -33,6 +33,8 @@ pub(crate) enum Heard {
     Failed(SendToken),
     /// A datagram arrived on the request's socket.
     Datagram(SourceId, Vec<u8>, Stamp),
+    /// Nobody listens at the source's address, or there is no way to it.
+    Unreachable(SourceId),
 }
 
 /// A request to carry out.
@@ -52,6 +54,7 @@ pub(crate) async fn exchange(request: Request, heard: mpsc::Sender<Heard>) {
         Err(error) => {
             debug!(source.addr = %server, "no socket to {server}: {error}");
             let _ = heard.send(Heard::Failed(token)).await;
+            let _ = heard.send(Heard::Unreachable(source)).await;
             return;
         }
     };
@@ -95,6 +98,7 @@ async fn listen(
             Ok(received) => received,
             Err(error) => {
                 debug!(source.addr = %server, "{server} does not answer: {error}");
+                let _ = heard.send(Heard::Unreachable(source)).await;
                 return;
             }
         };

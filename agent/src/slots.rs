@@ -44,6 +44,10 @@ struct Slot {
     /// Whether a look-up has ever given addresses.
     found: bool,
     renewal: Backoff,
+    /// Addresses from the last look-up that were not tried yet.
+    untried: Vec<SocketAddr>,
+    /// Whether anything ever came from the address in use.
+    heard_of: bool,
 }
 
 /// What a look-up found; never empty.
@@ -79,9 +83,16 @@ impl Slots {
                 iburst: self.iburst,
             },
         );
-        let renewal = Backoff::new(RENEW_LEAST, RENEW_MOST);
-        self.slots
-            .insert(source, Slot { server, address: None, looking: false, found: false, renewal });
+        let slot = Slot {
+            server,
+            address: None,
+            looking: false,
+            found: false,
+            renewal: Backoff::new(RENEW_LEAST, RENEW_MOST),
+            untried: Vec::new(),
+            heard_of: false,
+        };
+        self.slots.insert(source, slot);
         Some(source)
     }
 
@@ -134,11 +145,38 @@ impl Slots {
             return;
         }
         self.connect(engine, now, source, *free.remove(0));
+        if let Some(slot) = self.slots.get_mut(&source) {
+            slot.untried = free.iter().copied().copied().collect();
+        }
         let siblings = self.slots.values().filter(|slot| slot.server.name == server.name).count();
         for address in free.into_iter().take(server.addresses.saturating_sub(siblings)) {
             if let Some(source) = self.add_server(engine, now, server.clone()) {
                 self.connect(engine, now, source, *address);
             }
+        }
+    }
+
+    /// Something came from the source's address: it is worth staying with.
+    pub(crate) fn heard_of(&mut self, source: SourceId) {
+        if let Some(slot) = self.slots.get_mut(&source) {
+            slot.heard_of = true;
+        }
+    }
+
+    /// The source's address has no server and never had: the name's next one is tried at once, so
+    /// that a name with an IPv6 address that does not serve costs no minutes.
+    pub(crate) fn try_another(
+        &mut self,
+        engine: &mut Engine,
+        now: Timestamp<Raw>,
+        source: SourceId,
+    ) {
+        let taken: Vec<_> = self.slots.values().filter_map(|slot| slot.address).collect();
+        let Some(slot) = self.slots.get_mut(&source).filter(|slot| !slot.heard_of) else { return };
+        slot.untried.retain(|address| !taken.contains(address));
+        if !slot.untried.is_empty() {
+            let next = slot.untried.remove(0);
+            self.connect(engine, now, source, next);
         }
     }
 
@@ -152,6 +190,7 @@ impl Slots {
         let Some(slot) = self.slots.get_mut(&source) else { return };
         slot.found = true;
         if slot.address.replace(address) != Some(address) {
+            slot.heard_of = false;
             info!(source.name = %slot.server.name, source.addr = %address,
                 "{} is asked at {address}", slot.server.name);
         }
@@ -227,6 +266,22 @@ mod tests {
         let alias = slots.add_server(&mut engine, now, alias).unwrap();
         slots.assign(&mut engine, now, Resolved { source: alias, addresses: addresses([2]) });
         assert_eq!(slots.address(alias), None);
+    }
+
+    /// Proves that an address without a server is left at once for the name's next one, but not once
+    /// something was heard from it.
+    #[test]
+    fn a_silent_address_is_left_at_once() {
+        let now = Timestamp::from_ns(0);
+        let (mut engine, mut slots) = (engine(), Slots::new(6..=6, true));
+        let dual = Server { name: "dual.example".parse().unwrap(), addresses: 1 };
+        let source = slots.add_server(&mut engine, now, dual).unwrap();
+        slots.assign(&mut engine, now, Resolved { source, addresses: addresses(1..=3) });
+        slots.try_another(&mut engine, now, source);
+        assert_eq!(asked(&slots), addresses([2]));
+        slots.heard_of(source);
+        slots.try_another(&mut engine, now, source);
+        assert_eq!(asked(&slots), addresses([2]));
     }
 
     /// Proves that a lone address is kept however often it is looked up.

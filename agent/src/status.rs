@@ -135,3 +135,52 @@ fn bounds(lo: Option<f64>, hi: Option<f64>) -> Option<Bounds> {
 fn seconds(value: f64) -> Span {
     Span::from_secs_f64(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn view() -> View {
+        serde_json::from_value(json!({
+            "t": 1.7e9, "offset": 0.000_012, "lo": -0.000_4, "hi": 0.001_25,
+            "state": "synchronised",
+            "stat": {"offset": 0.000_012, "sigma": 0.000_002, "k": 3.0, "samples": 8},
+            "frequency_ppm": -11.25, "frequency_sigma_ppm": 0.5, "drift_limit_ppm": 50.0,
+            "steps": 1, "discipliner": "chronyd",
+            "kernel": {"synchronised": true, "max_error": 0.02, "estimated_error": 0.0,
+                "frequency_ppm": -11.0, "tai_offset": 37},
+            "sources": [
+                {"name": "a.example", "address": "192.0.2.1:123", "verdict": "selected",
+                    "offset": 0.000_012, "lo": -0.000_4, "hi": 0.001_25, "delay": 0.000_9,
+                    "jitter": 0.000_001, "reach": 255, "poll": 6, "stratum": 1,
+                    "reference": "GPS", "root_delay": 0.0, "root_dispersion": 0.0,
+                    "stamps": "kernel", "accepted": 9, "refused": 0},
+                {"name": "long.name.example:1123", "address": "", "verdict": "no-answer-yet",
+                    "offset": null, "lo": null, "hi": null, "delay": null, "jitter": null,
+                    "reach": 0, "poll": 6, "stratum": 0, "reference": "", "root_delay": 0.0,
+                    "root_dispersion": 0.0, "stamps": "user", "accepted": 0, "refused": 0}
+            ],
+            "uplink": "connected", "unsent_reports": 0
+        }))
+        .unwrap()
+    }
+
+    /// Proves that the table shows every source, aligned, with units and signs.
+    #[test]
+    fn the_table_is_aligned_and_has_units() {
+        insta::assert_snapshot!(render(&view()));
+    }
+
+    /// Proves that a host without a window is told so plainly, in words and as null.
+    #[test]
+    fn no_window_is_said_in_words() {
+        let mut view = view();
+        (view.lo, view.hi, view.stat) = (None, None, None);
+        view.sources.clear();
+        let text = render(&view);
+        assert!(text.starts_with("window       none: no source has given one\n"), "{text}");
+        assert!(text.ends_with("no sources\n"), "{text}");
+        assert!(serde_json::to_string(&view).unwrap().contains("\"lo\":null"));
+    }
+}

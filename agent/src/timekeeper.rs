@@ -196,8 +196,12 @@ impl Timekeeper {
                 self.wires.metrics.send_failures.inc();
                 self.engine.handle_send_failed(clock::raw(), token);
             }
+            Heard::Unreachable(source) => {
+                self.slots.try_another(&mut self.engine, clock::raw(), source);
+            }
             Heard::Datagram(source, bytes, stamp) => {
                 self.wires.metrics.received.inc();
+                self.slots.heard_of(source);
                 match self.engine.handle_datagram(clock::raw(), source, &bytes, stamp) {
                     Ok(()) => self.publish(),
                     Err(refused) => {

@@ -36,6 +36,8 @@ const RETRY_LEAST: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 /// Wait after being told that we may not come in: only a person can change that.
 const RETRY_DENIED: Duration = Duration::from_secs(60);
+/// Longest wait between two looks for a join token that is not there yet.
+const RETRY_TOKEN: Duration = Duration::from_secs(5);
 /// Longest wait for the answer to an enrolment.
 const ENROL_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -142,7 +144,12 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
             self.metrics.failures.inc();
             self.show(&error);
             let wait = backoff.next(random_u32(&random));
-            let wait = if error.is_denial() { RETRY_DENIED.max(wait) } else { wait };
+            // A missing token is looked for again soon: that costs the collector nothing.
+            let wait = match error {
+                UplinkError::Rpc(_) if error.is_denial() => RETRY_DENIED.max(wait),
+                UplinkError::NoJoinToken => wait.min(RETRY_TOKEN),
+                _ => wait,
+            };
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(wait) => {}
