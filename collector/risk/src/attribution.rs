@@ -17,7 +17,7 @@ pub(crate) fn advice(host: &HostView) -> String {
     let wrong: Vec<&str> = names(host, |verdict| verdict == Verdict::Falseticker);
     let mut advice = match (host.state, used.as_slice()) {
         (SyncState::Starting, _) => {
-            String::from("The agent has just started: wait for its first window.")
+            format!("{} If the agent has only just started, wait.", no_source(host))
         }
         (SyncState::Holdover | SyncState::FreeRunning, _) | (_, []) => no_source(host),
         (_, [only]) => format!(

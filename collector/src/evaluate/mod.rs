@@ -9,6 +9,7 @@ mod metrics;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use risk::{Alerts, Policies, rules};
 use store::Store;
 use store::alerts::Evaluation;
@@ -26,6 +27,9 @@ pub use metrics::Metrics;
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// New samples are looked at this soon at the earliest, however fast they come.
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// An evaluation takes milliseconds; one that takes this long waits for a dead connection.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// What an evaluation needs besides the database.
 struct Judge {
@@ -56,7 +60,8 @@ pub async fn run(
             Ok(Some(seat)) => {
                 judge.metrics.seat.set(1);
                 if let Err(error) = judge.sit(&store, seat, &stop).await {
-                    tracing::warn!(%error, "evaluation stopped, the database does not answer");
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "evaluation stopped, the database does not answer");
                     judge.metrics.failures.inc();
                 }
                 judge.metrics.seat.set(0);
@@ -82,19 +87,22 @@ impl Judge {
         store: &Store,
         mut seat: Seat,
         stop: &CancellationToken,
-    ) -> Result<(), sqlx::Error> {
+    ) -> anyhow::Result<()> {
         let mut alerts = seat.remembered().await?;
         let mut samples = store.listen().await?;
         tracing::info!(alerts.open = alerts.open(), "this collector evaluates");
         loop {
             let begun = Instant::now();
-            alerts = self.evaluate(&mut seat, &alerts).await?;
+            // A connection that hangs must not keep the seat from a collector that works.
+            let evaluation = self.evaluate(&mut seat, &alerts);
+            alerts = tokio::time::timeout(LONGEST, evaluation).await.context("it hangs")??;
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.due(begun, &mut samples) => {}
             }
         }
-        seat.leave().await
+        seat.leave().await?;
+        Ok(())
     }
 
     /// Returns when the period is over, or earlier if there is something new to look at.

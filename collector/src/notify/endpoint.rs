@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use reqwest::{Client, Response, Url, header, redirect};
+use store::outbox::Notice;
+use uuid::Uuid;
 
 use super::format::{self, Format};
 use super::guard::Guard;
@@ -69,11 +71,12 @@ impl Endpoint {
     /// Writes, signs and posts a message; the receiver's answer, whatever its status.
     pub(super) async fn post(
         &self,
-        message: &store::outbox::Message,
+        id: Uuid,
+        notice: &Notice,
         unix_seconds: i64,
     ) -> Result<Response, reqwest::Error> {
-        let id = message.id.to_string();
-        let body = (self.format)(&message.notice);
+        let id = id.to_string();
+        let body = (self.format)(notice);
         let signature = self.signer.sign(&id, unix_seconds, &body);
         self.client
             .post(self.url.clone())

@@ -15,7 +15,7 @@ use anyhow::ensure;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use store::Store;
 use store::outbox::{Attempt, Message, Outcome};
-use timebase::Span;
+use timebase::{Span, Timestamp, Utc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -112,17 +112,12 @@ async fn deliver_due(
 
 async fn attempt(endpoint: Option<&Endpoint>, message: &Message) -> Attempt {
     let at = clock::now();
-    let Some(endpoint) = endpoint else {
-        let error = "the endpoint is not in the configuration".to_owned();
-        return Attempt {
-            at,
-            duration: Span::ZERO,
-            http_status: None,
-            error: Some(error),
-            outcome: Outcome::Parked,
-        };
+    let (endpoint, notice) = match (endpoint, &message.notice) {
+        (Some(endpoint), Ok(notice)) => (endpoint, notice),
+        (None, _) => return hopeless(at, "the endpoint is not in the configuration".to_owned()),
+        (_, Err(error)) => return hopeless(at, format!("the message cannot be read: {error}")),
     };
-    let answer = endpoint.post(message, at.as_ns() / Span::SECOND.as_ns()).await;
+    let answer = endpoint.post(message.id, notice, at.as_ns() / Span::SECOND.as_ns()).await;
     let (status, after, error) = match answer {
         Ok(response) => {
             let status = response.status();
@@ -141,6 +136,12 @@ async fn attempt(endpoint: Option<&Endpoint>, message: &Message) -> Attempt {
         error,
         outcome: retry::outcome(status, after, message.id, message.attempt, now),
     }
+}
+
+/// A message that nothing can be done with but show it.
+fn hopeless(at: Timestamp<Utc>, error: String) -> Attempt {
+    let (duration, outcome) = (Span::ZERO, Outcome::Parked);
+    Attempt { at, duration, http_status: None, error: Some(error), outcome }
 }
 
 /// The seconds of `Retry-After`; its other form, a date, is rare and not worth trusting a clock for.
@@ -167,7 +168,8 @@ fn tell(message: &Message, attempt: &Attempt, metrics: &Metrics) {
     match attempt.outcome {
         Outcome::Delivered => {
             metrics.count(endpoint, "delivered");
-            tracing::info!(message.id = %id, "alert {} told to {endpoint}", message.notice.key);
+            let key = message.notice.as_ref().map_or("", |notice| &notice.key);
+            tracing::info!(message.id = %id, alert.key = key, "alert {key} told to {endpoint}");
         }
         Outcome::Retry(_) => {
             metrics.count(endpoint, "retried");

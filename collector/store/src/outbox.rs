@@ -4,7 +4,6 @@
 //! again. The message id is the receiver's key to tell a repetition.
 
 use serde::{Deserialize, Serialize};
-use sqlx::types::Json;
 use timebase::{Span, Timestamp, Utc};
 use uuid::Uuid;
 
@@ -60,8 +59,8 @@ pub struct Message {
     pub endpoint: String,
     /// Which attempt this is, from 1.
     pub attempt: i32,
-    /// What to tell.
-    pub notice: Notice,
+    /// What to tell; an error if a later version wrote what this one cannot read.
+    pub notice: Result<Notice, String>,
 }
 
 /// What became of an attempt.
@@ -108,7 +107,7 @@ impl Store {
                    WHERE status = 'pending' AND next_attempt_at <= $1
                    ORDER BY next_attempt_at LIMIT $3
                    FOR UPDATE SKIP LOCKED)
-               RETURNING message_id, endpoint, attempts, payload AS "payload: Json<Notice>""#,
+               RETURNING message_id, endpoint, attempts, payload"#,
             time::to_sql(now) as _,
             time::to_sql(now + lease) as _,
             limit
@@ -119,7 +118,7 @@ impl Store {
             id: row.message_id,
             endpoint: row.endpoint,
             attempt: row.attempts,
-            notice: row.payload.0,
+            notice: serde_json::from_value(row.payload).map_err(|error| error.to_string()),
         });
         Ok(messages.collect())
     }

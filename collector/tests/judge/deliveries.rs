@@ -116,3 +116,30 @@ async fn a_crash_after_the_claim_loses_nothing() {
     assert_eq!(world.number("SELECT max(attempt)::int8 FROM store.delivery_attempt").await, 2);
     world.end().await;
 }
+
+/// A message that this version cannot read is parked with the reason and holds nothing up.
+#[tokio::test]
+async fn an_unreadable_message_holds_nothing_up() {
+    let mut world = World::new().await;
+    let receiver = Receiver::start(&[]).await;
+    let config = world.config(Some(&receiver.url), "");
+    world.evaluate(&config);
+    for name in ["ctl-1", "ctl-2"] {
+        let host = world.host(name, "").await;
+        world.report(host, 2998, 3002).await;
+    }
+    world.until("SELECT count(*) FROM store.outbox", 2).await;
+    sqlx::query(
+        "UPDATE store.outbox SET payload = '{\"from\": \"the future\"}' WHERE message_id =
+             (SELECT message_id FROM store.outbox ORDER BY transition_id LIMIT 1)",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    world.notify(&config);
+    world.until(DELIVERED, 1).await;
+    world.until(PARKED, 1).await;
+    let why = "SELECT error FROM store.delivery_attempt WHERE error IS NOT NULL";
+    assert!(world.text(why).await.starts_with("the message cannot be read: missing field"));
+    world.end().await;
+}

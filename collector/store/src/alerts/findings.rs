@@ -12,7 +12,8 @@ use crate::time;
 /// A finding's row is rewritten this often even if only its interval has moved.
 const REFRESH: Span = Span::from_secs(10);
 
-/// The drift rule's answer per host, and whether the host is silent, where that changed.
+/// The drift rule's answer per host, and whether the host is silent, where that changed. What did not
+/// is kept out of the statement: a conflict locks its row, and a lock is a write too.
 pub(super) async fn assess(tx: &mut PgConnection, at: &Evaluation<'_>) -> Result<u64, sqlx::Error> {
     let silent: BTreeSet<i64> = at
         .findings
@@ -37,11 +38,12 @@ pub(super) async fn assess(tx: &mut PgConnection, at: &Evaluation<'_>) -> Result
          SELECT host_id, answer, budget_ns, silent, $5
          FROM UNNEST($1::int8[], $2::text[], $3::int8[], $4::bool[])
               AS t (host_id, answer, budget_ns, silent)
+         WHERE NOT EXISTS (SELECT FROM store.assessment s
+             WHERE s.host_id = t.host_id AND s.answer = t.answer
+               AND s.budget_ns = t.budget_ns AND s.silent = t.silent)
          ON CONFLICT (host_id) DO UPDATE
          SET answer = excluded.answer, budget_ns = excluded.budget_ns, silent = excluded.silent,
-             since = CASE WHEN a.answer = excluded.answer THEN a.since ELSE excluded.since END
-         WHERE (a.answer, a.budget_ns, a.silent)
-               IS DISTINCT FROM (excluded.answer, excluded.budget_ns, excluded.silent)",
+             since = CASE WHEN a.answer = excluded.answer THEN a.since ELSE excluded.since END",
         &hosts,
         &answers,
         &budgets,
@@ -64,21 +66,24 @@ pub(super) async fn write_findings(
 ) -> Result<u64, sqlx::Error> {
     let rows = FindingRows::new(at);
     let written = sqlx::query!(
-        "INSERT INTO store.finding AS f (finding_key, rule, policy, answer, summary, consequence,
+        "INSERT INTO store.finding (finding_key, rule, policy, answer, summary, consequence,
              advice, host_id, peer_id, lo_ns, hi_ns, limit_ns, evidence, since, seen_at)
          SELECT t.*, $15 FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
              $6::text[], $7::text[], $8::int8[], $9::int8[], $10::int8[], $11::int8[],
-             $12::int8[], $13::jsonb[], $14::timestamptz[]) AS t
+             $12::int8[], $13::jsonb[], $14::timestamptz[])
+             AS t (finding_key, rule, policy, answer, summary, consequence, advice, host_id,
+                   peer_id, lo_ns, hi_ns, limit_ns, evidence, since)
+         WHERE NOT EXISTS (SELECT FROM store.finding s
+             WHERE s.finding_key = t.finding_key AND s.seen_at >= $16
+               AND (s.answer, s.summary, s.consequence, s.advice, s.host_id, s.peer_id, s.limit_ns)
+                   IS NOT DISTINCT FROM (t.answer, t.summary, t.consequence, t.advice, t.host_id,
+                       t.peer_id, t.limit_ns))
          ON CONFLICT (finding_key) DO UPDATE
          SET answer = excluded.answer, summary = excluded.summary,
              consequence = excluded.consequence, advice = excluded.advice,
              host_id = excluded.host_id, peer_id = excluded.peer_id, lo_ns = excluded.lo_ns,
              hi_ns = excluded.hi_ns, limit_ns = excluded.limit_ns, evidence = excluded.evidence,
-             since = excluded.since, seen_at = excluded.seen_at
-         WHERE (f.answer, f.summary, f.consequence, f.advice, f.host_id, f.peer_id, f.limit_ns)
-               IS DISTINCT FROM (excluded.answer, excluded.summary, excluded.consequence,
-                   excluded.advice, excluded.host_id, excluded.peer_id, excluded.limit_ns)
-            OR f.seen_at < $16",
+             since = excluded.since, seen_at = excluded.seen_at",
         &rows.keys,
         &rows.rules,
         &rows.policies,
