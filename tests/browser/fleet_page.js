@@ -5,11 +5,11 @@ const { signedIn } = require('./session.js');
 const [url, name, password, host] = process.argv.slice(2);
 
 signedIn([url, name, password], async (page) => {
-    const row = page.locator('tr', { hasText: host }).first();
+    const row = page.locator('table.fleet tbody tr', { hasText: host });
     await row.filter({ hasText: 'safe' }).waitFor();
     const found = { row: await row.innerText() };
-    await row.getByRole('link', { name: host }).first().click();
-    await page.locator('table', { hasText: 'selected' }).first().waitFor();
+    await row.getByRole('link', { name: host }).click();
+    await page.locator('table.sources', { hasText: 'selected' }).waitFor();
     found.hostPage = await page.locator('main').innerText();
     return found;
 }).catch((error) => {

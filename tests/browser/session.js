@@ -23,9 +23,9 @@ exports.signedIn = async function signedIn([url, name, password], visit) {
             }
         });
         await page.goto(url);
-        await page.locator('input[type=password]').fill(password);
-        await page.locator('input[autocomplete=username], input[name=name]').first().fill(name);
-        await page.locator('button[type=submit]').first().click();
+        await page.getByLabel('Name').fill(name);
+        await page.getByLabel('Password').fill(password);
+        await page.getByRole('button', { name: 'Sign in' }).click();
         const found = await visit(page);
         process.stdout.write(JSON.stringify({ errors, ...found }) + '\n');
     } finally {

@@ -53,6 +53,10 @@ async fn hostile_clients_are_refused_and_stop_nobody() -> Result<()> {
             .fetch_one(&owner)
             .await?;
     assert!(refused >= 1, "no refusal is on record");
+    let counted = house.metric("truechimer_ingest_refusals_total").await?;
+    assert!(counted >= 3.0, "only {counted} refusals were counted");
+    let unknown = house.metric("truechimer_ingest_unauthenticated_total").await?;
+    assert!(unknown >= 2.0, "only {unknown} calls without a credential were counted");
     house.collector.lives()
 }
 

@@ -19,6 +19,19 @@ fn words_of_the_wire_are_documented() {
     assert!(missing.is_empty(), "docs/WIRE.md does not explain {missing:?}");
 }
 
+/// Proves that every reason of refusal is explained beside them.
+#[test]
+fn reasons_of_refusal_are_documented() {
+    let wire = fs::read_to_string(root().join("docs/WIRE.md")).unwrap();
+    let source = fs::read_to_string(root().join("collector/src/ingest/reason.rs")).unwrap();
+    let word = |line: &str| Some(line.split_once("=> \"")?.1.split_once('"')?.0.to_owned());
+    let words: Vec<_> = source.lines().filter_map(word).collect();
+    assert!(words.len() > 5, "only {words:?}");
+    let missing: Vec<_> =
+        words.iter().filter(|word| !wire.contains(&format!("| `{word}` |"))).collect();
+    assert!(missing.is_empty(), "docs/WIRE.md does not explain {missing:?}");
+}
+
 /// Proves that the sample configuration files are TOML as they stand.
 #[test]
 fn sample_files_parse() {
