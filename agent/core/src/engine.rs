@@ -83,7 +83,8 @@ impl Engine {
         }
     }
 
-    /// Adds a source; its name is looked up first. Beyond 65535 sources the last one is returned.
+    /// Adds a source; its name is looked up first. Beyond 65535 sources nothing is added, and the number
+    /// given back belongs to no source.
     pub fn add_source(&mut self, now: Timestamp<Raw>, config: SourceConfig) -> SourceId {
         self.at(now);
         let next = self.sources.len().min(MAX_SOURCES);
@@ -195,10 +196,10 @@ impl Engine {
 
     /// The next thing to do, until `None`.
     pub fn poll_action(&mut self) -> Option<Action> {
-        let now = self.now;
+        let (now, heard) = (self.now, self.last_heard());
         for (source, id) in self.sources.iter_mut().zip(0u16..) {
             let source_id = SourceId(id);
-            if source.poll_lookup(now) {
+            if source.poll_lookup(now, heard) {
                 return Some(Action::Resolve(source_id));
             }
             if let Some((token, packet)) = source.poll_request(now, &mut self.random) {

@@ -35,7 +35,7 @@ pub(crate) struct Source {
     heard: Option<Timestamp<Raw>>,
     /// When the last poll went unanswered; `None` after an answer.
     missed: Option<Timestamp<Raw>>,
-    /// Polls missed in a row, each with an answer of another source since the miss before.
+    /// Polls or look-ups missed in a row, each with an answer of another source since the miss before.
     chances_missed: u32,
     lookup_at: Option<Timestamp<Raw>>,
     lookup_wait: Span,
@@ -139,10 +139,18 @@ impl Source {
         }
     }
 
-    /// Whether a look-up is due; asking makes the next one due later.
-    pub(crate) fn poll_lookup(&mut self, now: Timestamp<Raw>) -> bool {
+    /// Whether a look-up is due; asking makes the next one due later. A name that means nothing is as
+    /// silent as a server that does not answer.
+    pub(crate) fn poll_lookup(
+        &mut self,
+        now: Timestamp<Raw>,
+        others_heard: Option<Timestamp<Raw>>,
+    ) -> bool {
         let due = self.lookup_at.is_some_and(|at| at <= now);
         if due {
+            if self.address.is_empty() {
+                self.miss_chance(now, others_heard);
+            }
             self.lookup_at = Some(now + self.lookup_wait);
             self.lookup_wait = self.lookup_wait.times(2).min(LOOKUP_AGAIN.1);
         }
@@ -176,8 +184,9 @@ impl Source {
         others_heard: Option<Timestamp<Raw>>,
         random: &mut Random,
     ) {
-        self.client.handle_send_failed(now, token, random);
-        self.missed(now, others_heard);
+        if self.client.handle_send_failed(now, token, random) {
+            self.missed(now, others_heard);
+        }
     }
 
     pub(crate) fn handle_datagram(
@@ -227,13 +236,17 @@ impl Source {
     }
 
     fn missed(&mut self, now: Timestamp<Raw>, others_heard: Option<Timestamp<Raw>>) {
-        let before = self.missed.replace(now);
-        if others_heard.is_some_and(|heard| before.is_none_or(|before| heard > before)) {
-            self.chances_missed = self.chances_missed.saturating_add(1);
-        }
+        self.miss_chance(now, others_heard);
         if self.client.unreachable() && self.lookup_at.is_none() {
             self.lookup_at = Some(now);
             self.lookup_wait = LOOKUP_UNREACHABLE;
+        }
+    }
+
+    fn miss_chance(&mut self, now: Timestamp<Raw>, others_heard: Option<Timestamp<Raw>>) {
+        let before = self.missed.replace(now);
+        if others_heard.is_some_and(|heard| before.is_none_or(|before| heard > before)) {
+            self.chances_missed = self.chances_missed.saturating_add(1);
         }
     }
 

@@ -130,15 +130,18 @@ impl Client {
         Some(self.complete(&packet, sent, received, random))
     }
 
+    /// Whether the request was still out, and has been given up.
     pub(crate) fn handle_send_failed(
         &mut self,
         now: Timestamp<Raw>,
         token: &SendToken,
         random: &mut Random,
-    ) {
-        if self.request.as_ref().is_some_and(|r| token.is_serial(r.serial)) {
+    ) -> bool {
+        let was_out = self.request.as_ref().is_some_and(|r| token.is_serial(r.serial));
+        if was_out {
             self.give_up(now, random);
         }
+        was_out
     }
 
     /// `Ok(None)`: taken, but the word that the request was sent has to come first.

@@ -20,6 +20,8 @@ pub(crate) struct Server {
     pub(crate) error: Span,
     pub(crate) out: Span,
     pub(crate) back: Span,
+    /// Whether its name can be looked up.
+    pub(crate) named: bool,
     pub(crate) alive: bool,
     pub(crate) stratum: u8,
     pub(crate) leap: Leap,
@@ -33,6 +35,7 @@ impl Default for Server {
             error: Span::ZERO,
             out: Span::from_ns(100_000),
             back: Span::from_ns(120_000),
+            named: true,
             alive: true,
             stratum: 2,
             leap: Leap::None,
@@ -98,7 +101,7 @@ impl Bench {
             uncertainty: Span::ZERO,
         };
         let mut engine = Engine::new(EngineConfig::default(), [3; 32], clock);
-        for i in 0..servers.len() {
+        for (i, server) in servers.iter().enumerate() {
             let id = engine.add_source(
                 clock.raw,
                 SourceConfig {
@@ -108,7 +111,9 @@ impl Bench {
                     iburst: true,
                 },
             );
-            engine.handle_resolved(clock.raw, id, format!("192.0.2.{i}:123"));
+            if server.named {
+                engine.handle_resolved(clock.raw, id, format!("192.0.2.{i}:123"));
+            }
         }
         let mut bench = Self {
             engine,

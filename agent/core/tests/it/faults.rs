@@ -115,6 +115,35 @@ fn one_dead_server_beside_three_is_unreachable_and_nothing_else_changes() {
 }
 
 #[test]
+fn names_that_cannot_be_looked_up_do_not_hold_back_the_one_that_can() {
+    // Proves that dead names lose their vote like dead servers do.
+    let mut servers = vec![Server::default(), Server::default(), Server::default()];
+    (servers[1].named, servers[2].named) = (false, false);
+    let mut bench = Bench::new(servers);
+    bench.run(Span::from_secs(130));
+    let report = bench.report();
+    assert_eq!(report.state, SyncState::Synchronised);
+    assert!(report.bounds.unwrap().contains(Span::ZERO));
+    assert_eq!(report.sources[1].verdict, Verdict::Unusable(Unusable::NoAnswerYet));
+}
+
+#[test]
+fn a_liar_that_answers_first_is_not_believed_before_the_others_were_heard() {
+    // Proves that after a start the window waits for the slower majority.
+    let slow = || Server { out: Span::from_millis(450), ..Server::default() };
+    let mut bench = Bench::new(vec![slow(), Server::off(Span::from_secs(5)), slow()]);
+    let mut reports = 0;
+    for _ in 0..400 {
+        bench.run(Span::from_millis(10));
+        let report = bench.report();
+        let truth = |bounds: timebase::Bounds| bounds.contains(Span::ZERO);
+        assert!(report.bounds.is_none_or(truth), "{:?}", report.bounds);
+        reports += u32::from(report.bounds.is_some());
+    }
+    assert!(reports > 100, "and it does not wait for ever");
+}
+
+#[test]
 fn deny_stops_all_requests_and_rate_halves_them() {
     // Proves that kisses are honoured: no packet after DENY or RSTR, fewer after RATE.
     for code in [*b"DENY", *b"RSTR"] {
