@@ -16,9 +16,10 @@ pub(crate) fn ahead_or_behind(error: Bounds) -> String {
     }
 }
 
-/// The same between two clocks: "700 to 720 ms ahead of nova-1".
+/// The same between two clocks: "700 to 720 ms ahead of nova-1", "5.00 s behind nova-1".
 pub(crate) fn ahead_of(lead: Bounds, other: &str) -> String {
-    format!("{} of {other}", ahead_or_behind(lead))
+    let of = if lead.lo() < Span::ZERO && lead.hi() <= Span::ZERO { "" } else { " of" };
+    format!("{}{of} {other}", ahead_or_behind(lead))
 }
 
 /// "700 to 720 ms", or one value if both read alike. Both ends are at least zero.
@@ -55,6 +56,8 @@ mod tests {
         ] {
             assert_eq!(ahead_or_behind(bounds), text);
         }
+        assert_eq!(ahead_of(ms(-5, 20), "b"), "between 5.00 ms behind and 20.0 ms ahead of b");
+        assert_eq!(ahead_of(ms(-20, -20), "b"), "20.0 ms behind b");
         assert_eq!(count(1, "host"), "1 host");
         assert_eq!(count(0, "host"), "0 hosts");
     }

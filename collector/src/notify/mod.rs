@@ -90,7 +90,8 @@ async fn deliver_due(
     endpoints: &Arc<Endpoints>,
     metrics: &Metrics,
 ) -> Result<usize, sqlx::Error> {
-    let messages = store.claim_messages(clock::now(), LEASE, AT_ONCE).await?;
+    let names: Vec<String> = endpoints.keys().cloned().collect();
+    let messages = store.claim_messages(&names, clock::now(), LEASE, AT_ONCE).await?;
     let claimed = messages.len();
     let mut in_flight = JoinSet::new();
     for message in messages {

@@ -9,6 +9,10 @@ use uuid::Uuid;
 
 use crate::{Store, time};
 
+/// Another collector may know an endpoint that this one does not, for example while a configuration is
+/// rolled out; after so long nobody does.
+const ORPHANED: Span = Span::from_secs(86_400);
+
 /// What an alert's change says to the outside, whatever the format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
@@ -90,12 +94,14 @@ pub struct Attempt {
 }
 
 impl Store {
-    /// Claims up to `limit` messages that are due, for as long as `lease`.
+    /// Claims up to `limit` messages that are due, for as long as `lease`: those to `endpoints`, and
+    /// those that waited a day for an endpoint which nobody has any more.
     ///
     /// # Errors
     /// The database does not answer.
     pub async fn claim_messages(
         &self,
+        endpoints: &[String],
         now: Timestamp<Utc>,
         lease: Span,
         limit: i64,
@@ -105,12 +111,15 @@ impl Store {
                WHERE message_id IN (
                    SELECT message_id FROM store.outbox
                    WHERE status = 'pending' AND next_attempt_at <= $1
+                     AND (endpoint = ANY($4) OR created_at < $5)
                    ORDER BY next_attempt_at LIMIT $3
                    FOR UPDATE SKIP LOCKED)
                RETURNING message_id, endpoint, attempts, payload"#,
             time::to_sql(now) as _,
             time::to_sql(now + lease) as _,
-            limit
+            limit,
+            endpoints,
+            time::to_sql(now - ORPHANED) as _
         )
         .fetch_all(&self.pool)
         .await?;

@@ -105,10 +105,14 @@ async fn a_crash_after_the_claim_loses_nothing() {
     world.report(host, 2998, 3002).await;
     world.until("SELECT count(*) FROM store.outbox", 1).await;
     let now = collector::clock::now();
-    let lost = world.store.claim_messages(now, Span::from_secs(2), 16).await.unwrap();
+    let claim = async |endpoint: &str| {
+        let endpoints = [endpoint.to_owned()];
+        world.store.claim_messages(&endpoints, now, Span::from_secs(2), 16).await.unwrap()
+    };
+    assert!(claim("elsewhere").await.is_empty(), "another collector's endpoint");
+    let lost = claim("pager").await;
     assert_eq!(lost.len(), 1);
-    let again = world.store.claim_messages(now, Span::from_secs(2), 16).await.unwrap();
-    assert!(again.is_empty(), "a claim is exclusive");
+    assert!(claim("pager").await.is_empty(), "a claim is exclusive");
     world.notify(&config);
     let delivered = receiver.first(1).await;
     assert_eq!(delivered[0].header("webhook-id"), lost[0].id.to_string());
