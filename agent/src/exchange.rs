@@ -2,8 +2,8 @@
 //!
 //! The kernel stamps packets on CLOCK_REALTIME; the engine thinks on the raw clock. What lies between
 //! the two is read before and after, and the stamp becomes the hull of what it may have been on the
-//! raw clock. If somebody set the clock in between, the kernel's stamp means nothing and the exchange
-//! is given up.
+//! raw clock. If somebody set the clock in between, the kernel's stamp means nothing, and the wider
+//! hull of the raw readings themselves takes its place: nobody can set those.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const MAX_DATAGRAMS: usize = 8;
 pub(crate) enum Heard {
     /// The request left.
     Sent(SendToken, Stamp),
-    /// The request did not leave, or its stamp cannot be trusted.
+    /// The request did not leave.
     Failed(SendToken),
     /// A datagram arrived on the request's socket.
     Datagram(SourceId, Vec<u8>, Stamp),
@@ -66,16 +66,9 @@ pub(crate) async fn exchange(request: Request, heard: mpsc::Sender<Heard>) {
     }
     let after_send = clock::cross_read();
     let kernel = socket.sent_stamp(0).await;
-    let after_stamp = clock::cross_read();
-    let stamp = match kernel {
-        Some(stamp) => Between(before, after_stamp).kernel(stamp),
-        None => Some(Between(before, after_send).user()),
-    };
-    let Some(stamp) = stamp else {
-        debug!(source.addr = %server, "the clock was set while asking {server}: given up");
-        let _ = heard.send(Heard::Failed(token)).await;
-        return;
-    };
+    let stamp = kernel
+        .and_then(|stamp| Between(before, clock::cross_read()).kernel(stamp))
+        .unwrap_or_else(|| Between(before, after_send).user());
     trace!(source.addr = %server, ?stamp, "sent");
     if heard.send(Heard::Sent(token, stamp)).await.is_ok() {
         let _ =
@@ -103,14 +96,10 @@ async fn listen(
             }
         };
         let between = Between(before, clock::cross_read());
-        let stamp = match received.stamp {
-            Some(stamp) => between.kernel(stamp),
-            None => Some(between.user()),
-        };
-        let Some(stamp) = stamp else {
-            debug!(source.addr = %server, "the clock was set while {server} answered: given up");
-            return;
-        };
+        let stamp = received
+            .stamp
+            .and_then(|stamp| between.kernel(stamp))
+            .unwrap_or_else(|| between.user());
         trace!(source.addr = %server, ?stamp, "received {} bytes", received.bytes.len());
         if heard.send(Heard::Datagram(source, received.bytes, stamp)).await.is_err() {
             return;
@@ -122,7 +111,7 @@ async fn listen(
 struct Between(ClockReading, ClockReading);
 
 impl Between {
-    /// A stamp taken by nobody: some moment between the readings.
+    /// Some moment between the readings: true whatever happens to the system clock.
     fn user(&self) -> Stamp {
         Stamp {
             earliest: self.0.raw - self.0.uncertainty,

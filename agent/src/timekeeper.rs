@@ -78,7 +78,7 @@ pub struct TimeMetrics {
     pub sent: Counter,
     /// Datagrams received.
     pub received: Counter,
-    /// Requests that could not be sent or whose stamp was worthless.
+    /// Requests that could not be sent.
     pub send_failures: Counter,
     /// Datagrams refused, by reason.
     pub refused: crate::observe::Refusals,

@@ -126,7 +126,7 @@ impl Exposition {
         registry.register("answers", "datagrams received from sources", time.received.clone());
         registry.register(
             "send_failures",
-            "requests not sent or without a trustworthy stamp",
+            "requests that could not be sent",
             time.send_failures.clone(),
         );
         registry.register("refused", "answers refused, by reason", time.refused.0.clone());

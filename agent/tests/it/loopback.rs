@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::{Folder, Process, agent, eventually, finished, skip};
 
 /// A real chronyd that serves this machine's clock and controls nothing; `None` without one.
-fn chronyd(folder: &Folder) -> Option<(Process, String)> {
+pub(crate) fn chronyd(folder: &Folder) -> Option<(Process, String)> {
     let given = std::env::var_os("CHRONYD").map(PathBuf::from);
     let usual = ["/usr/sbin/chronyd", "/usr/bin/chronyd"].map(PathBuf::from);
     let program = given.into_iter().chain(usual).find(|path| path.exists())?;
@@ -65,7 +65,7 @@ fn garbage() -> String {
     name
 }
 
-fn seconds(value: &Value) -> f64 {
+pub(crate) fn seconds(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 

@@ -7,4 +7,5 @@ mod command;
 mod delivery;
 mod loopback;
 mod spooling;
+mod step;
 mod support;
