@@ -51,7 +51,7 @@ pub(crate) fn words((least, most): (f64, f64)) -> String {
     if least >= 1.0 {
         String::from("all")
     } else if least <= 0.0 && most >= 1.0 {
-        String::from("none to all")
+        String::from("any share")
     } else if least <= 0.0 {
         format!("up to {hi} %")
     } else if lo == hi {
@@ -94,6 +94,6 @@ mod tests {
         assert_eq!(words((0.0, 0.001)), "up to 1 %");
         assert_eq!(words((0.999, 0.9999)), "about 99 %");
         assert_eq!(words((1.0, 1.0)), "all");
-        assert_eq!(words((0.0, 1.0)), "none to all");
+        assert_eq!(words((0.0, 1.0)), "any share");
     }
 }

@@ -111,3 +111,28 @@ async fn an_open_alert_says_what_is_now() {
     assert_eq!(world.text(story).await, "opened worsened resolved");
     world.end().await;
 }
+
+/// A host that falls silent is told once, is unknown rather than safe meanwhile, and its drift alert
+/// stays open: silence is no cure. When it reports again, both are over.
+#[tokio::test]
+async fn silence_is_no_cure() {
+    let mut world = World::new().await;
+    let host = world.host("cmp-7", "nova-compute").await;
+    world.report(host, 400, 401).await;
+    let config = world.config(None, "[silence]\nlimit = '5 s'\nresolve-after = '300 ms'");
+    world.evaluate(&config);
+    world.until(OPEN, 1).await;
+    world
+        .until("SELECT count(*) FROM store.assessment WHERE silent AND answer = 'unknown'", 1)
+        .await;
+    let rules = "SELECT string_agg(rule, ' ' ORDER BY rule) FROM store.alert WHERE status = 'open'";
+    world.until(OPEN, 2).await;
+    assert_eq!(world.text(rules).await, "drift silent");
+    world.report(host, 0, 1).await;
+    world.until(RESOLVED, 2).await;
+    world
+        .until("SELECT count(*) FROM store.assessment WHERE NOT silent AND answer = 'safe'", 1)
+        .await;
+    assert_eq!(world.number(ALERTS).await, 2);
+    world.end().await;
+}
