@@ -11,6 +11,7 @@ mod endpoint;
 mod metrics;
 mod session;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,12 +125,21 @@ impl UplinkError {
 
 fn describe(status: &Status) -> String {
     match status.code() {
-        Code::Unavailable => format!("the collector is not reachable ({})", status.message()),
+        Code::Unavailable => format!("the collector is not reachable ({})", cause(status)),
         Code::Unauthenticated | Code::PermissionDenied => {
             format!("the collector does not let this host in: {}", status.message())
         }
         code => format!("the collector answered {code:?}: {}", status.message()),
     }
+}
+
+/// The innermost reason: "connection refused" rather than "transport error".
+fn cause(status: &Status) -> String {
+    let mut cause: &dyn Error = status;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    if std::ptr::addr_eq(cause, status) { status.message().to_owned() } else { cause.to_string() }
 }
 
 impl<B: Backlog, C: Credentials> Uplink<B, C> {

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) const JOIN_TOKEN: &str = "tcj_right";
@@ -75,12 +76,22 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) async fn start() -> Self {
+        Self::start_on(Server::builder()).await
+    }
+
+    /// Speaks TLS with this certificate and key.
+    pub(crate) async fn start_tls(identity: Identity) -> Self {
+        let tls = ServerTlsConfig::new().identity(identity);
+        Self::start_on(Server::builder().tls_config(tls).unwrap()).await
+    }
+
+    async fn start_on(mut server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = Service::default();
         let seen = Arc::clone(&service.0);
         let server = tokio::spawn(async move {
-            tonic::transport::Server::builder()
+            server
                 .add_service(IngestServer::new(service))
                 .serve_with_incoming(TcpListenerStream::new(listener))
                 .await

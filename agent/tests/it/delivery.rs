@@ -13,6 +13,7 @@ use timebase::{BootId, HostId, Span, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::{Endpoint, Identity};
 
 use crate::collector::{Collector, Fault, JOIN_TOKEN};
 use crate::support::{Folder, eventually};
@@ -58,8 +59,13 @@ fn spool(folder: &Folder, boot: BootId) -> Spool {
     Spool::open(&folder.path().join("spool"), 1 << 20, boot, sequence).unwrap()
 }
 
-/// An uplink whose clocks count up by one at every reading.
 fn start(collector: &Collector, folder: &Folder, credentials: MemoryCredentials) -> Running {
+    let endpoint = collector_endpoint(&collector.url(), None, false).unwrap();
+    start_over(endpoint, folder, credentials)
+}
+
+/// An uplink whose clocks count up by one at every reading.
+fn start_over(endpoint: Endpoint, folder: &Folder, credentials: MemoryCredentials) -> Running {
     let (state, shown) = watch::channel(UplinkState::Down("not yet tried".to_owned()));
     let spool = Arc::new(Mutex::new(spool(folder, BOOT)));
     let (grown, metrics) = (Arc::new(Notify::new()), UplinkMetrics::default());
@@ -70,7 +76,7 @@ fn start(collector: &Collector, folder: &Folder, credentials: MemoryCredentials)
             boot: BOOT,
             info: pb::HostInfo { name: "tested".to_owned(), ..pb::HostInfo::default() },
         },
-        channel: collector_endpoint(&collector.url(), None, false).unwrap().connect_lazy(),
+        channel: endpoint.connect_lazy(),
         backlog: Arc::clone(&spool),
         grown: Arc::clone(&grown),
         credentials,
@@ -179,4 +185,33 @@ async fn a_denied_host_keeps_its_reports() {
         assert_eq!(running.metrics.sessions.get(), 0);
         running.finish().await;
     }
+}
+
+/// Proves that reports go through TLS to a collector whose certificate is signed by the given
+/// authority, and that no credential and no report goes to any other.
+#[tokio::test]
+async fn tls_is_checked_against_the_given_authority() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let identity = Identity::from_pem(own.cert.pem(), own.signing_key.serialize_pem());
+    let collector = Collector::start_tls(identity).await;
+    let url = format!("https://localhost:{}", collector.address.port());
+    let folder = Folder::new();
+    let through = |authority: &str| {
+        let file = folder.file("ca.pem", authority);
+        collector_endpoint(&url, Some(&file), false).unwrap()
+    };
+
+    let running = start_over(through(&other.cert.pem()), &folder, joining());
+    running.append(1..=2);
+    let metrics = running.metrics.clone();
+    eventually("the certificate is refused", || (metrics.failures.get() >= 2).then_some(())).await;
+    assert!(collector.seen().enrolled.is_empty());
+    running.finish().await;
+
+    let running = start_over(through(&own.cert.pem()), &folder, joining());
+    running.emptied().await;
+    assert_eq!(collector.seen().numbers(), [1, 2]);
+    running.finish().await;
 }
