@@ -27,7 +27,7 @@ pub struct App {
     database: Database,
     health: Health,
     grpc: Option<ingest::Server>,
-    web: Option<Http>,
+    pages: Option<Pages>,
     observe: Http,
     judges: Vec<(Role, JoinHandle<anyhow::Result<()>>)>,
     judges_stop: CancellationToken,
@@ -65,9 +65,13 @@ impl App {
             config.retention.samples,
             judges_stop.clone(),
         ));
-        let grpc = grpc_at.map(|at| {
-            ingest::Server::start(at, store.clone(), &config.ingest, &mut registry)
-        });
+        let grpc = match grpc_at {
+            Some(at) => {
+                let metrics = ingest::Metrics::register(&mut registry);
+                Some(ingest::Server::start(at, store.clone(), &config.ingest, metrics)?)
+            }
+            None => None,
+        };
         let mut judges = Vec::new();
         let watch = Watch { health: health.clone(), failed: failed.clone() };
         if roles.has(Role::Evaluate) {
@@ -80,15 +84,15 @@ impl App {
             let run = notify::run(store.clone(), config.clone(), metrics, judges_stop.clone());
             judges.push((Role::Notify, watch.spawn(Role::Notify, run)));
         }
-        let web = web_at.map(|at| Http::serve(at, Router::new()));
-        let router = observe::router(Arc::new(registry), health.clone(), store);
+        let pages = web_at.map(|at| Pages::serve(at, store.clone(), &config));
+        let router = observe::router(registry, health.clone(), store);
         let observe = Http::serve(observe_at, router);
         let app = Self {
             config,
             database,
             health,
             grpc,
-            web,
+            pages,
             observe,
             judges,
             judges_stop,
@@ -116,7 +120,7 @@ impl App {
 
     /// Where people connect.
     pub fn web_address(&self) -> Option<SocketAddr> {
-        self.web.as_ref().map(|web| web.address)
+        self.pages.as_ref().map(|pages| pages.http.address)
     }
 
     /// Where metrics and health are.
@@ -165,8 +169,9 @@ impl App {
         if self.housekeeping.await.is_err() {
             tracing::error!("housekeeping ended badly");
         }
-        if let Some(web) = self.web {
-            web.stop().await;
+        if let Some(pages) = self.pages {
+            pages.state.close();
+            pages.http.stop().await;
         }
         self.observe.stop().await;
         self.database.close().await;
@@ -196,6 +201,25 @@ impl Watch {
             }
             ended
         })
+    }
+}
+
+/// The web role.
+struct Pages {
+    http: Http,
+    state: web::WebState,
+}
+
+impl Pages {
+    fn serve(at: (TcpListener, SocketAddr), store: Store, config: &Config) -> Self {
+        let state = web::WebState::new(
+            store,
+            web::WebConfig {
+                secure_cookies: config.web.secure_cookies,
+                silence_limit: config.silence.limit,
+            },
+        );
+        Self { http: Http::serve(at, web::router(state.clone())), state }
     }
 }
 

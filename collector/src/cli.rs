@@ -34,7 +34,13 @@ struct Settings {
     #[arg(long, global = true, env = "TRUECHIMER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// An existing Postgres instead of the embedded one
-    #[arg(long, global = true, env = "TRUECHIMER_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "TRUECHIMER_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     database_url: Option<String>,
     /// Where agents connect
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]

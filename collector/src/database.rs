@@ -95,6 +95,7 @@ pub fn external(config: &Config) -> anyhow::Result<Option<PgConnectOptions>> {
     };
     // The URL itself stays out of the message: it may hold a password.
     let options = url.trim().parse::<PgConnectOptions>();
-    let options = options.map_err(|_| anyhow::anyhow!("[database] url is not a postgres:// URL"))?;
+    let options =
+        options.map_err(|_| anyhow::anyhow!("[database] url is not a postgres:// URL"))?;
     Ok(Some(options.application_name("truechimer")))
 }

@@ -50,6 +50,8 @@ impl Grpc {
 pub struct Web {
     /// Address and port; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Cookies over TLS only.
+    pub secure_cookies: bool,
 }
 
 /// Metrics and health.

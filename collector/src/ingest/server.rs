@@ -1,21 +1,90 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use prometheus_client::registry::Registry;
+use fleet_proto::pb::ingest_server::IngestServer;
 use store::Store;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::server::TcpIncoming;
 
-use super::Listener;
+use super::quota::Quota;
+use super::refusals::Refusals;
+use super::service::Service;
+use super::session::Shared;
+use super::sessions::Sessions;
+use super::writer::{Queue, Writer};
+use super::{Listener, Metrics};
 use crate::config::ingest::Ingest;
+use crate::config::span;
+
+/// Silent connections are asked for a sign of life so often, and closed without one.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_LIMIT: Duration = Duration::from_secs(20);
+/// Bounds what one connection may open; an agent opens one stream.
+const STREAMS_PER_CONNECTION: u32 = 1_024;
+/// What was received gets so long to be committed and answered when we stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// The running ingest role.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    drain: CancellationToken,
+    give_up: CancellationToken,
+    sessions: TaskTracker,
+    server: JoinHandle<()>,
+    writer: JoinHandle<()>,
+    watch: JoinHandle<()>,
 }
 
 impl Server {
     /// Starts to take reports.
-    pub fn start(at: Listener, _store: Store, _config: &Ingest, _registry: &mut Registry) -> Self {
-        Self { address: at.address }
+    ///
+    /// # Errors
+    /// The certificate or its key cannot be used.
+    pub fn start(
+        at: Listener,
+        store: Store,
+        config: &Ingest,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
+        let (drain, give_up) = (CancellationToken::new(), CancellationToken::new());
+        let (queue, jobs) = Queue::new(metrics.clone());
+        let refusals = Refusals::new(metrics.clone());
+        let writer = Writer {
+            store: store.clone(),
+            linger: span::std(config.linger),
+            refusals: refusals.clone(),
+            metrics: metrics.clone(),
+            give_up: give_up.clone(),
+        };
+        let sessions = Sessions::new(Quota::new(config), metrics.clone());
+        let every = span::std(config.revocation_check);
+        let watch = sessions.clone().watch_credentials(store.clone(), every, drain.clone());
+        let tasks = TaskTracker::new();
+        let shared = Shared {
+            store,
+            queue,
+            refusals,
+            metrics,
+            max_batch: config.max_batch.get(),
+            idle: span::std(config.idle_timeout),
+            drain: drain.clone(),
+        };
+        let service = Service { shared: Arc::new(shared), sessions, tasks: tasks.clone() };
+        let address = at.address;
+        let server = serve(at, service, config, drain.clone())?;
+        Ok(Self {
+            address,
+            drain,
+            give_up,
+            sessions: tasks,
+            server,
+            writer: tokio::spawn(writer.run(jobs)),
+            watch: tokio::spawn(watch),
+        })
     }
 
     /// Where agents connect.
@@ -23,6 +92,50 @@ impl Server {
         self.address
     }
 
-    /// Stops.
-    pub async fn stop(self) {}
+    /// Takes no more, commits and answers what was taken, ends. What the database does not take in time
+    /// is not acknowledged: it stays in the agents' spools.
+    pub async fn stop(self) {
+        self.drain.cancel();
+        self.sessions.close();
+        let abort = self.server.abort_handle();
+        let drained = async {
+            self.sessions.wait().await;
+            let _ = self.server.await;
+        };
+        if tokio::time::timeout(DRAIN_LIMIT, drained).await.is_err() {
+            tracing::warn!("sessions did not end in time; what they hold is not acknowledged");
+            abort.abort();
+            self.give_up.cancel();
+        }
+        let stop_writer = self.writer.abort_handle();
+        if tokio::time::timeout(DRAIN_LIMIT, self.writer).await.is_err() {
+            stop_writer.abort();
+        }
+        let _ = self.watch.await;
+    }
+}
+
+fn serve(
+    at: Listener,
+    service: Service,
+    config: &Ingest,
+    drain: CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
+    let mut server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_LIMIT))
+        .max_concurrent_streams(Some(STREAMS_PER_CONNECTION));
+    if let Some(tls) = at.tls {
+        server = server.tls_config(tls)?;
+    }
+    let most = config.max_message_bytes.get() as usize;
+    let ingest = IngestServer::new(service).max_decoding_message_size(most);
+    let incoming = TcpIncoming::from(at.listener).with_nodelay(Some(true));
+    let running =
+        server.add_service(ingest).serve_with_incoming_shutdown(incoming, drain.cancelled_owned());
+    Ok(tokio::spawn(async move {
+        if let Err(error) = running.await {
+            tracing::error!(%error, "gRPC server ended");
+        }
+    }))
 }

@@ -35,12 +35,8 @@ pub(super) fn find(
     let versions = list(found.iter().map(|b| b.major.to_string()));
     match found.into_iter().find(|b| b.major == needed) {
         Some(binaries) => Ok(binaries),
-        None if versions.is_empty() => {
-            Err(PostgresError::NoBinaries { looked: list(&folders) })
-        }
-        None => {
-            Err(PostgresError::MajorVersion { data: data.to_owned(), needed, found: versions })
-        }
+        None if versions.is_empty() => Err(PostgresError::NoBinaries { looked: list(&folders) }),
+        None => Err(PostgresError::MajorVersion { data: data.to_owned(), needed, found: versions }),
     }
 }
 

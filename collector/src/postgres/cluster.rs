@@ -32,7 +32,16 @@ pub(super) async fn create_if_missing(
         std::fs::remove_dir_all(&draft).map_err(PostgresError::file("cannot remove", &draft))?;
     }
     let mut initdb = process::as_user(layout, &binaries.program("initdb"));
-    initdb.arg("-D").arg(&draft).args(["-U", OWNER, "-E", "UTF8", "--no-locale", "-k", "-A", "peer"]);
+    initdb.arg("-D").arg(&draft).args([
+        "-U",
+        OWNER,
+        "-E",
+        "UTF8",
+        "--no-locale",
+        "-k",
+        "-A",
+        "peer",
+    ]);
     let output = initdb.output().await.map_err(PostgresError::file("cannot run", &draft))?;
     if !output.status.success() {
         let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -44,8 +53,7 @@ pub(super) async fn create_if_missing(
 /// Writes our settings and who may come in; at every start, so that a newer version's apply.
 pub(super) fn write_settings(layout: &Layout) -> Result<(), PostgresError> {
     let main = layout.data.join("postgresql.conf");
-    let text =
-        std::fs::read_to_string(&main).map_err(PostgresError::file("cannot read", &main))?;
+    let text = std::fs::read_to_string(&main).map_err(PostgresError::file("cannot read", &main))?;
     const INCLUDE: &str = "include 'truechimer.conf'";
     if !text.contains(INCLUDE) {
         write(layout, "postgresql.conf", &format!("{text}\n{INCLUDE}\n"))?;

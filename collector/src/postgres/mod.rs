@@ -33,7 +33,9 @@ pub const READER: &str = "fleet_reader";
 #[derive(Debug, Error)]
 pub enum PostgresError {
     /// No server binaries.
-    #[error("no Postgres server binaries found (looked at {looked}). Install them (Debian, Ubuntu: apt install postgresql; Fedora: dnf install postgresql-server), name their folder in `[database] postgres-bin`, or use an existing server with `[database] url`")]
+    #[error(
+        "no Postgres server binaries found (looked at {looked}). Install them (Debian, Ubuntu: apt install postgresql; Fedora: dnf install postgresql-server), name their folder in `[database] postgres-bin`, or use an existing server with `[database] url`"
+    )]
     NoBinaries {
         /// Where they were looked for.
         looked: String,

@@ -147,7 +147,11 @@ fn open_log(layout: &Layout) -> std::io::Result<std::fs::File> {
     let keep = std::fs::metadata(&layout.log).is_ok_and(|log| log.len() < LOG_LIMIT);
     let mut options = OpenOptions::new();
     options.create(true).mode(0o600);
-    if keep { options.append(true) } else { options.write(true).truncate(true) };
+    if keep {
+        options.append(true)
+    } else {
+        options.write(true).truncate(true)
+    };
     let log = options.open(&layout.log)?;
     chown(&layout.log, Some(layout.user.uid.as_raw()), Some(layout.user.gid.as_raw()))?;
     Ok(log)

@@ -165,10 +165,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn void_credentials(
-        &self,
-        hashes: &[Vec<u8>],
-    ) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+    pub async fn void_credentials(&self, hashes: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, sqlx::Error> {
         sqlx::query_scalar!(
             "SELECT c AS \"hash!\" FROM unnest($1::bytea[]) AS c
              WHERE NOT EXISTS (SELECT FROM store.host

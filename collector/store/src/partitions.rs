@@ -3,9 +3,10 @@
 //! A row outside every partition would fail its whole batch, so partitions reach further back than the
 //! oldest sample that ingest accepts and further ahead than housekeeping can be late.
 
+use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::ToSpan;
+use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, PgConnection};
 use timebase::{Span, Timestamp, Utc};
 
@@ -128,7 +129,7 @@ fn day_of(at: Timestamp<Utc>) -> Date {
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "55P03")
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "55P03")
 }
 
 #[cfg(test)]

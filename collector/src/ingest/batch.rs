@@ -1,0 +1,137 @@
+use fleet_proto::{convert, pb};
+use store::ingest::{Batch, Dated};
+use store::partitions::OLDEST_SAMPLE;
+use timebase::{BootId, Raw, Report, Seq, Span, Timestamp, Utc};
+
+use super::{Reason, witness};
+
+/// What is known of a session when one of its batches comes in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    /// The host's key.
+    pub(super) host: i64,
+    /// The boot that runs.
+    pub(super) boot: BootId,
+    /// Most reports in one batch.
+    pub(super) max_batch: u32,
+}
+
+/// A batch of which some reports can be stored.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) batch: Batch,
+    pub(super) refused: Vec<RefusedReport>,
+    /// The witness stamps prove nothing but that they are wrong.
+    pub(super) bad_witness: bool,
+}
+
+/// A report that can never be stored.
+#[derive(Debug)]
+pub(super) struct RefusedReport {
+    pub(super) seq: u64,
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+/// A batch that can never be stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+/// Sorts a batch into what can be stored, each report with the collector's own time for it, and what
+/// cannot. No claim of the host's clock is believed: times come from the age on its raw clock.
+pub(super) fn check(
+    wire: pb::Batch,
+    context: Context,
+    received_at: Timestamp<Utc>,
+) -> Result<Checked, Refused> {
+    let refuse = |reason, detail: String| Err(Refused { reason, detail });
+    if wire.reports.len() > context.max_batch as usize {
+        let (n, most) = (wire.reports.len(), context.max_batch);
+        return refuse(Reason::BatchTooLarge, format!("{n} reports; at most {most} are taken"));
+    }
+    let boot = match convert::id16(&wire.boot_id, "boot_id") {
+        Ok(bytes) => BootId::from_bytes(bytes),
+        Err(error) => return refuse(Reason::Malformed, error.to_string()),
+    };
+    let current = boot == context.boot;
+    let sent_raw = match (current, wire.sent_raw_ns) {
+        (true, Some(ns)) => Some(Timestamp::<Raw>::from_ns(ns)),
+        (false, None) => None,
+        (true, None) => {
+            return refuse(
+                Reason::BadStamps,
+                "sent_raw_ns is missing in the boot that runs".into(),
+            );
+        }
+        (false, Some(_)) => {
+            return refuse(
+                Reason::BadStamps,
+                "sent_raw_ns is of another boot than the reports".into(),
+            );
+        }
+    };
+    let found = wire.witness.map(|stamps| witness::bounds(stamps, received_at));
+    let mut checked = Checked {
+        bad_witness: found == Some(None),
+        batch: Batch {
+            host: context.host,
+            boot,
+            current,
+            received_at,
+            reports: Vec::with_capacity(wire.reports.len()),
+            witness: found.flatten(),
+        },
+        refused: Vec::new(),
+    };
+    let mut last = Seq(0);
+    for wire in wire.reports {
+        let seq = wire.seq;
+        match check_report(wire, last, sent_raw, received_at) {
+            Ok(dated) => {
+                last = dated.report.seq;
+                checked.batch.reports.push(dated);
+            }
+            Err(Refused { reason, detail }) => {
+                checked.refused.push(RefusedReport { seq, reason, detail });
+            }
+        }
+    }
+    Ok(checked)
+}
+
+fn check_report(
+    wire: pb::Report,
+    last: Seq,
+    sent_raw: Option<Timestamp<Raw>>,
+    received_at: Timestamp<Utc>,
+) -> Result<Dated, Refused> {
+    let report = Report::try_from(wire)
+        .map_err(|error| Refused { reason: Reason::Malformed, detail: error.to_string() })?;
+    if report.seq <= last {
+        let detail = format!("seq {} does not follow {last}", report.seq);
+        return Err(Refused { reason: Reason::OutOfOrder, detail });
+    }
+    let ref_time = match sent_raw {
+        Some(sent) if report.raw > sent => {
+            let ahead = report.raw - sent;
+            let detail = format!("made {ahead} after its batch was sent");
+            return Err(Refused { reason: Reason::FromTheFuture, detail });
+        }
+        Some(sent) => received_at - (sent - report.raw),
+        // Its raw clock is gone; its own window is the best that is left.
+        None => report.realtime.corrected(report.bounds.map_or(Span::ZERO, |b| b.midpoint())),
+    };
+    let ref_time = clamp(ref_time, received_at);
+    Ok(Dated { ref_time, report })
+}
+
+/// A host may lie about ages too: nothing is dated outside the partitions.
+fn clamp(ref_time: Timestamp<Utc>, received_at: Timestamp<Utc>) -> Timestamp<Utc> {
+    ref_time.clamp(received_at - OLDEST_SAMPLE, received_at)
+}
+
+#[cfg(test)]
+mod tests;

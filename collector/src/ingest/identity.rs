@@ -1,0 +1,96 @@
+use std::collections::BTreeMap;
+
+use fleet_proto::convert::{self, MAX_LABELS, Refusal};
+use fleet_proto::pb;
+use store::Store;
+use store::hosts::{Enrolment, HostInfo, KnownHost};
+use timebase::HostId;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use super::Metrics;
+use crate::{clock, secret};
+
+/// The host that a call's credential belongs to, with the credential's hash.
+pub(super) async fn host_of(
+    store: &Store,
+    metrics: &Metrics,
+    metadata: &MetadataMap,
+) -> Result<(KnownHost, [u8; 32]), Status> {
+    let refused = |why: &str| {
+        metrics.unauthenticated.inc();
+        Status::unauthenticated(why)
+    };
+    let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
+    let credential = header
+        .and_then(|text| text.strip_prefix("Bearer "))
+        .ok_or_else(|| refused("authorization: Bearer <credential> is missing; enrol first"))?;
+    let hash = secret::hash(credential);
+    match store.host_of_credential(&hash).await {
+        Ok(Some(host)) => Ok((host, hash)),
+        Ok(None) => Err(refused("unknown credential; enrol again")),
+        Err(error) => Err(unavailable(&error)),
+    }
+}
+
+/// Trades a join token for a credential.
+pub(super) async fn enrol(
+    store: &Store,
+    metrics: &Metrics,
+    request: pb::EnrolRequest,
+) -> Result<pb::EnrolReply, Status> {
+    let malformed = |refusal: Refusal| Status::invalid_argument(refusal.to_string());
+    let id = convert::id16(&request.host_id, "host_id").map_err(malformed)?;
+    let info = host_info(request.host.unwrap_or_default()).map_err(malformed)?;
+    let credential = secret::generate(secret::Kind::HostCredential)
+        .map_err(|error| Status::internal(error.to_string()))?;
+    let (id, now) = (HostId::from_bytes(id), clock::now());
+    let (token, hash) = (secret::hash(&request.join_token), secret::hash(&credential));
+    let enrolment = store.enrol(&token, &hash, id, &info, now).await;
+    match enrolment.map_err(|error| unavailable(&error))? {
+        Enrolment::Accepted => {
+            metrics.enrolled.inc();
+            tracing::info!(host.id = %id, host.name = info.name, "host {} enrolled", info.name);
+            Ok(pb::EnrolReply { credential })
+        }
+        Enrolment::TokenRefused => {
+            metrics.unauthenticated.inc();
+            Err(Status::unauthenticated("the join token is unknown, expired, used up or revoked"))
+        }
+        Enrolment::HostExists => {
+            metrics.unauthenticated.inc();
+            tracing::warn!(host.id = %id, host.name = info.name, "enrolment of a known host refused");
+            Err(Status::already_exists(format!(
+                "host {id} is enrolled and its credential valid; a join token does not take it \
+                 over. If the credential is lost, run `truechimer host revoke {id}` and enrol again"
+            )))
+        }
+    }
+}
+
+/// What a host says of itself, within limits.
+pub(super) fn host_info(wire: pb::HostInfo) -> Result<HostInfo, Refusal> {
+    if wire.labels.len() > MAX_LABELS {
+        return Err(Refusal::TooMany("labels", MAX_LABELS));
+    }
+    let mut labels = BTreeMap::new();
+    for (key, value) in wire.labels {
+        labels.insert(convert::name(key, "label")?, convert::name(value, "label value")?);
+    }
+    if wire.name.trim().is_empty() {
+        return Err(Refusal::Missing("host name"));
+    }
+    Ok(HostInfo {
+        name: convert::name(wire.name, "host name")?,
+        service: convert::name(wire.service, "service")?,
+        labels,
+        agent_version: convert::name(wire.agent_version, "agent version")?,
+        simulated: wire.simulated,
+    })
+}
+
+/// The database's words stay in the log: a client has no use for them.
+pub(super) fn unavailable(error: &sqlx::Error) -> Status {
+    tracing::warn!(%error, "the database does not answer");
+    Status::unavailable("the collector's database does not answer; try again")
+}

@@ -1,0 +1,51 @@
+use std::sync::Arc;
+
+use fleet_proto::pb;
+use fleet_proto::pb::ingest_server::Ingest;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Reason;
+use super::identity;
+use super::session::{PIPELINE, Session, Shared};
+use super::sessions::Sessions;
+
+/// The gRPC service: finds out who calls, then hands over to [`identity`] or a [`Session`].
+pub(super) struct Service {
+    pub(super) shared: Arc<Shared>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) tasks: TaskTracker,
+}
+
+#[tonic::async_trait]
+impl Ingest for Service {
+    async fn enrol(
+        &self,
+        request: Request<pb::EnrolRequest>,
+    ) -> Result<Response<pb::EnrolReply>, Status> {
+        let (store, metrics) = (&self.shared.store, &self.shared.metrics);
+        identity::enrol(store, metrics, request.into_inner()).await.map(Response::new)
+    }
+
+    type SessionStream = ReceiverStream<Result<pb::CollectorMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<pb::AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let (store, metrics) = (&self.shared.store, &self.shared.metrics);
+        let (host, credential) = identity::host_of(store, metrics, request.metadata()).await?;
+        if host.revoked {
+            self.shared.refusals.count(host.key, Reason::Revoked, "the credential was revoked");
+            return Err(Status::unauthenticated("revoked: the credential was revoked"));
+        }
+        // No more answers wait in memory than batches are under way.
+        let (outgoing, answers) = mpsc::channel(PIPELINE);
+        let seat = self.sessions.open(host.key, credential);
+        let session = Session { shared: self.shared.clone(), host, seat, outgoing };
+        self.tasks.spawn(session.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}

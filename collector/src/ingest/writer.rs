@@ -1,0 +1,235 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::Store;
+use store::ingest::{Batch, RefusalCount, Stored};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::Metrics;
+use super::refusals::Refusals;
+
+/// Most bytes, as received, of batches that wait or are being written. In memory they take about three
+/// times as much.
+pub(super) const QUEUE_BYTES: usize = 64 << 20;
+/// The queue counts in units of so many bytes, a semaphore having few permits.
+const ROOM_UNIT: usize = 1 << 10;
+/// Most batches that wait: more than hosts report within one linger.
+const QUEUE_BATCHES: usize = 8_192;
+/// Most reports in one transaction: beyond, a larger one costs latency and gains nothing.
+const MOST_REPORTS: usize = 20_000;
+/// Listeners hear of new samples at most so often.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
+/// The pause after a failure doubles from the first to the last of these.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    /// Committed.
+    Stored(Stored),
+    /// The database refuses it, alone, and always will.
+    Unstorable,
+}
+
+/// A batch on its way into the database.
+#[derive(Debug)]
+pub(super) struct Job {
+    batch: Batch,
+    reply: oneshot::Sender<Outcome>,
+    room: OwnedSemaphorePermit,
+}
+
+/// The bounded way to the writer.
+#[derive(Clone, Debug)]
+pub(super) struct Queue {
+    jobs: mpsc::Sender<Job>,
+    room: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl Queue {
+    pub(super) fn new(metrics: Metrics) -> (Self, mpsc::Receiver<Job>) {
+        let (jobs, taken) = mpsc::channel(QUEUE_BATCHES);
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES / ROOM_UNIT));
+        (Self { jobs, room, metrics }, taken)
+    }
+
+    /// Waits for room; the receiver tells what became of the batch, or is closed if the writer gave up.
+    pub(super) async fn put(&self, batch: Batch, bytes: usize) -> oneshot::Receiver<Outcome> {
+        let (reply, outcome) = oneshot::channel();
+        let units = bytes.clamp(1, QUEUE_BYTES).div_ceil(ROOM_UNIT) as u32;
+        let room = self.room.clone().acquire_many_owned(units).await;
+        let room = room.expect("invariant: the queue's semaphore is never closed");
+        let free = self.room.available_permits() * ROOM_UNIT;
+        self.metrics.queued_bytes.set((QUEUE_BYTES - free) as i64);
+        // A writer that is gone drops the job, and with it `reply`.
+        let _ = self.jobs.send(Job { batch, reply, room }).await;
+        outcome
+    }
+}
+
+/// Takes all that waits, writes it in one transaction, answers.
+pub(super) struct Writer {
+    pub(super) store: Store,
+    pub(super) linger: Duration,
+    pub(super) refusals: Refusals,
+    pub(super) metrics: Metrics,
+    /// Cancelled: no more tries; what is not committed stays with the agents.
+    pub(super) give_up: CancellationToken,
+}
+
+/// When listeners last heard, and whether they have yet to hear.
+struct Announcements {
+    last: Option<Instant>,
+    due: bool,
+}
+
+impl Writer {
+    /// Runs until every [`Queue`] is dropped and what they held is answered.
+    pub(super) async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        let mut tick = tokio::time::interval(ANNOUNCE_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut announcements = Announcements { last: None, due: false };
+        loop {
+            let mut taken = Vec::new();
+            tokio::select! {
+                n = jobs.recv_many(&mut taken, QUEUE_BATCHES) => if n == 0 { break },
+                _ = tick.tick() => {}
+            }
+            if taken.is_empty() {
+                self.write_remainder(&mut announcements).await;
+                continue;
+            }
+            self.gather(&mut jobs, &mut taken).await;
+            self.write(taken, &mut announcements).await;
+        }
+        announcements.last = None;
+        self.write_remainder(&mut announcements).await;
+    }
+
+    /// Waits a little for more: a transaction costs the same for one report as for a hundred.
+    async fn gather(&self, jobs: &mut mpsc::Receiver<Job>, taken: &mut Vec<Job>) {
+        let deadline = Instant::now() + self.linger;
+        while reports(taken) < MOST_REPORTS {
+            let more = jobs.recv_many(taken, QUEUE_BATCHES);
+            if matches!(tokio::time::timeout_at(deadline, more).await, Ok(0) | Err(_)) {
+                return;
+            }
+        }
+    }
+
+    /// Refusals and an announcement that no batch carried along. Tried once: the next tick comes.
+    async fn write_remainder(&self, announcements: &mut Announcements) {
+        let counted = self.refusals.take();
+        let announce = announcements.due && announcements.may();
+        if counted.is_empty() && !announce {
+            return;
+        }
+        let list: Vec<RefusalCount> = counted.values().cloned().collect();
+        match self.store.store_batches(&[], &list, announce).await {
+            Ok(_) if announce => announcements.made(),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "refusals could not be written yet");
+                self.refusals.give_back(counted);
+            }
+        }
+    }
+
+    /// Writes until it succeeds; a batch that the database refuses for itself is set apart.
+    async fn write(&self, jobs: Vec<Job>, announcements: &mut Announcements) {
+        let mut parts = vec![jobs];
+        let mut pause = FIRST_PAUSE;
+        while let Some(part) = parts.pop() {
+            let (batches, waiting) = split(part);
+            let error = match self.try_write(&batches, announcements).await {
+                Ok(stored) => {
+                    for ((reply, _room), stored) in waiting.into_iter().zip(stored) {
+                        // A session that is gone asks again when it is back.
+                        let _ = reply.send(Outcome::Stored(stored));
+                    }
+                    pause = FIRST_PAUSE;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            self.metrics.write_failures.inc();
+            let mut jobs = join(batches, waiting);
+            if !store::is_permanent(&error) {
+                tracing::warn!(%error, batches = jobs.len(), "cannot store; trying again");
+                parts.push(jobs);
+                tokio::select! {
+                    () = self.give_up.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(LAST_PAUSE);
+            } else if jobs.len() > 1 {
+                // One of them is at fault: halve until it is alone, in the order they came.
+                parts.push(jobs.split_off(jobs.len() / 2));
+                parts.push(jobs);
+            } else if let Some(job) = jobs.pop() {
+                tracing::error!(%error, host.key = job.batch.host, "the database refuses a batch");
+                let _ = job.reply.send(Outcome::Unstorable);
+            }
+        }
+    }
+
+    async fn try_write(
+        &self,
+        batches: &[Batch],
+        announcements: &mut Announcements,
+    ) -> Result<Vec<Stored>, sqlx::Error> {
+        let counted = self.refusals.take();
+        let list: Vec<RefusalCount> = counted.values().cloned().collect();
+        let announce = announcements.may();
+        let started = Instant::now();
+        let stored = match self.store.store_batches(batches, &list, announce).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.refusals.give_back(counted);
+                return Err(error);
+            }
+        };
+        self.metrics.write_seconds.observe(started.elapsed().as_secs_f64());
+        let rows: usize = stored.iter().map(|s| s.rows).sum();
+        let duplicates: usize = stored.iter().map(|s| s.duplicates).sum();
+        self.metrics.write_reports.observe((rows + duplicates) as f64);
+        self.metrics.stored.inc_by(rows as u64);
+        self.metrics.duplicates.inc_by(duplicates as u64);
+        if announce {
+            announcements.made()
+        } else {
+            announcements.due = true
+        }
+        Ok(stored)
+    }
+}
+
+impl Announcements {
+    fn may(&self) -> bool {
+        self.last.is_none_or(|last| last.elapsed() >= ANNOUNCE_EVERY)
+    }
+
+    fn made(&mut self) {
+        self.last = Some(Instant::now());
+        self.due = false;
+    }
+}
+
+type Waiting = (oneshot::Sender<Outcome>, OwnedSemaphorePermit);
+
+fn split(jobs: Vec<Job>) -> (Vec<Batch>, Vec<Waiting>) {
+    jobs.into_iter().map(|job| (job.batch, (job.reply, job.room))).unzip()
+}
+
+fn join(batches: Vec<Batch>, waiting: Vec<Waiting>) -> Vec<Job> {
+    let both = batches.into_iter().zip(waiting);
+    both.map(|(batch, (reply, room))| Job { batch, reply, room }).collect()
+}
+
+fn reports(jobs: &[Job]) -> usize {
+    jobs.iter().map(|job| job.batch.reports.len()).sum()
+}

@@ -1,0 +1,105 @@
+use sqlx::PgConnection;
+use timebase::{Bounds, Ppb, Report, Span, Timestamp, Utc};
+
+use super::{Fresh, numbers};
+
+/// COPY text that names the columns in the order of [`row`].
+const COPY: &str = "COPY store.sample (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, \
+                    offset_ns, sigma_ns, frequency_ppb, boot_no, steps, state, sources_used) \
+                    FROM STDIN (FORMAT binary)";
+const COLUMNS: i16 = 14;
+/// Signature, flags and length of extensions (PostgreSQL manual, COPY, "Binary Format").
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
+/// 2000-01-01, where `timestamptz` counts from, in µs since 1970.
+const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+/// A row with every column set.
+const ROW_BYTES: usize = 160;
+
+/// Appends the samples. COPY costs a third of what INSERT does.
+pub(super) async fn copy(
+    connection: &mut PgConnection,
+    fresh: &[Fresh<'_>],
+) -> Result<(), sqlx::Error> {
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let mut data = Vec::with_capacity(HEADER.len() + fresh.len() * ROW_BYTES + TRAILER.len());
+    data.extend_from_slice(HEADER);
+    for sample in fresh {
+        row(&mut data, sample);
+    }
+    data.extend_from_slice(&TRAILER);
+    let mut copy = connection.copy_in_raw(COPY).await?;
+    match copy.send(data).await {
+        Ok(_) => copy.finish().await.map(drop),
+        Err(error) => {
+            // Without it the connection would be unusable; the first error is the one that tells.
+            let _ = copy.abort("sending failed").await;
+            Err(error)
+        }
+    }
+}
+
+fn row(data: &mut Vec<u8>, sample: &Fresh<'_>) {
+    let report = &sample.dated.report;
+    data.extend_from_slice(&COLUMNS.to_be_bytes());
+    int8(data, sample.batch.host);
+    int8(data, micros(sample.dated.ref_time));
+    int8(data, i64::try_from(report.seq.0).unwrap_or(i64::MAX));
+    int8(data, report.realtime.as_ns());
+    int8(data, report.raw.as_ns());
+    optional(data, report.bounds.map(|b| b.lo().as_ns()));
+    optional(data, report.bounds.map(|b| b.hi().as_ns()));
+    optional(data, offset(report).map(Span::as_ns));
+    optional(data, report.statistical.map(|s| s.sigma.as_ns()));
+    optional(data, report.frequency.map(Ppb::as_ppb));
+    int4(data, sample.boot_no);
+    int4(data, steps(report));
+    int2(data, numbers::state_number(report.state));
+    int2(data, sources_used(report));
+}
+
+/// The point estimate; the middle of the bounds where there is no other.
+pub(super) fn offset(report: &Report) -> Option<Span> {
+    report.statistical.map(|s| s.offset).or_else(|| report.bounds.map(Bounds::midpoint))
+}
+
+/// As the column holds it.
+pub(super) fn steps(report: &Report) -> i32 {
+    i32::try_from(report.steps).unwrap_or(i32::MAX)
+}
+
+fn sources_used(report: &Report) -> i16 {
+    let used = report.sources.iter().filter(|source| source.verdict.takes_part()).count();
+    i16::try_from(used).unwrap_or(i16::MAX)
+}
+
+fn micros(at: Timestamp<Utc>) -> i64 {
+    at.as_ns().div_euclid(1_000) - POSTGRES_EPOCH_US
+}
+
+fn int8(data: &mut Vec<u8>, value: i64) {
+    field(data, &value.to_be_bytes());
+}
+
+fn int4(data: &mut Vec<u8>, value: i32) {
+    field(data, &value.to_be_bytes());
+}
+
+fn int2(data: &mut Vec<u8>, value: i16) {
+    field(data, &value.to_be_bytes());
+}
+
+fn optional(data: &mut Vec<u8>, value: Option<i64>) {
+    match value {
+        Some(value) => int8(data, value),
+        None => data.extend_from_slice(&(-1i32).to_be_bytes()),
+    }
+}
+
+fn field(data: &mut Vec<u8>, bytes: &[u8]) {
+    let length = i32::try_from(bytes.len()).expect("invariant: a number has at most eight bytes");
+    data.extend_from_slice(&length.to_be_bytes());
+    data.extend_from_slice(bytes);
+}

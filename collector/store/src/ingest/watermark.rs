@@ -1,0 +1,139 @@
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::PgConnection;
+use timebase::{BootId, Seq};
+use uuid::Uuid;
+
+use super::Batch;
+
+/// The watermark of one boot.
+#[derive(Debug)]
+pub(super) struct Mark {
+    /// The boot's number among those of its host.
+    pub(super) boot_no: i32,
+    last: i64,
+    moved: bool,
+}
+
+impl Mark {
+    /// Whether `seq` is new; then it is the watermark from here on.
+    pub(super) fn advance(&mut self, seq: Seq) -> bool {
+        match i64::try_from(seq.0) {
+            Ok(seq) if seq > self.last => {
+                self.last = seq;
+                self.moved = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn last_seq(&self) -> Seq {
+        Seq(self.last.unsigned_abs())
+    }
+}
+
+/// Every watermark that a set of batches touches, locked.
+#[derive(Debug, Default)]
+pub(super) struct Marks(BTreeMap<(i64, BootId), Mark>);
+
+impl Marks {
+    pub(super) fn entry(&mut self, batch: &Batch) -> &mut Mark {
+        self.0
+            .get_mut(&(batch.host, batch.boot))
+            .expect("invariant: every boot of the batches was locked")
+    }
+}
+
+/// Locks the boots that are known, in the order of hosts, then makes the others.
+pub(super) async fn lock(
+    connection: &mut PgConnection,
+    batches: &[Batch],
+) -> Result<Marks, sqlx::Error> {
+    let wanted: BTreeSet<_> = batches.iter().map(|batch| (batch.host, batch.boot)).collect();
+    let hosts: Vec<i64> = wanted.iter().map(|(host, _)| *host).collect();
+    let boots: Vec<Uuid> = wanted.iter().map(|(_, boot)| uuid(*boot)).collect();
+    let rows = sqlx::query!(
+        "SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq
+         FROM store.boot b JOIN unnest($1::int8[], $2::uuid[]) AS k(host_id, boot_id)
+              USING (host_id, boot_id)
+         ORDER BY b.host_id, b.boot_id FOR NO KEY UPDATE OF b",
+        &hosts,
+        &boots
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut marks = Marks::default();
+    for row in rows {
+        let key = (row.host_id, BootId::from_bytes(row.boot_id.into_bytes()));
+        marks.0.insert(key, Mark { boot_no: row.boot_no, last: row.last_seq, moved: false });
+    }
+    for (host, boot) in wanted {
+        if let Entry::Vacant(vacant) = marks.0.entry((host, boot)) {
+            vacant.insert(make(connection, host, boot).await?);
+        }
+    }
+    Ok(marks)
+}
+
+/// A boot met for the first time; the host's row is locked, so that only one collector numbers it.
+async fn make(connection: &mut PgConnection, host: i64, boot: BootId) -> Result<Mark, sqlx::Error> {
+    sqlx::query!("SELECT boots FROM store.host WHERE host_id = $1 FOR NO KEY UPDATE", host)
+        .fetch_one(&mut *connection)
+        .await?;
+    // Another collector may have made it while we waited for the lock.
+    let there = sqlx::query!(
+        "SELECT boot_no, last_seq FROM store.boot WHERE host_id = $1 AND boot_id = $2
+         FOR NO KEY UPDATE",
+        host,
+        uuid(boot)
+    );
+    if let Some(row) = there.fetch_optional(&mut *connection).await? {
+        return Ok(Mark { boot_no: row.boot_no, last: row.last_seq, moved: false });
+    }
+    let boot_no = sqlx::query_scalar!(
+        "UPDATE store.host SET boots = boots + 1 WHERE host_id = $1 RETURNING boots",
+        host
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO store.boot (host_id, boot_id, boot_no, last_seq) VALUES ($1, $2, $3, 0)",
+        host,
+        uuid(boot),
+        boot_no
+    )
+    .execute(connection)
+    .await?;
+    Ok(Mark { boot_no, last: 0, moved: false })
+}
+
+/// Writes the watermarks that moved.
+pub(super) async fn advance(
+    connection: &mut PgConnection,
+    marks: &Marks,
+) -> Result<(), sqlx::Error> {
+    let moved: Vec<_> = marks.0.iter().filter(|(_, mark)| mark.moved).collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let hosts: Vec<i64> = moved.iter().map(|((host, _), _)| *host).collect();
+    let boots: Vec<Uuid> = moved.iter().map(|((_, boot), _)| uuid(*boot)).collect();
+    let last: Vec<i64> = moved.iter().map(|(_, mark)| mark.last).collect();
+    sqlx::query!(
+        "UPDATE store.boot b SET last_seq = k.last_seq
+         FROM unnest($1::int8[], $2::uuid[], $3::int8[]) AS k(host_id, boot_id, last_seq)
+         WHERE b.host_id = k.host_id AND b.boot_id = k.boot_id",
+        &hosts,
+        &boots,
+        &last
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+fn uuid(boot: BootId) -> Uuid {
+    Uuid::from_bytes(*boot.as_bytes())
+}
