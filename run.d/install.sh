@@ -24,9 +24,10 @@ apt_install() {
         as_root apt-get update -qq </dev/null || say "apt-get update failed; trying with what is known."
         APT_UPDATED=1
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null ||
-        fail "apt-get could not install $*"
+    local said
+    said=$(as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" </dev/null 2>&1) ||
+        fail "apt-get could not install $*: $said"
 }
 
 need_rust() {
