@@ -9,7 +9,9 @@ fn main() {
     println!("cargo::rerun-if-changed=templates");
     for file in VENDORED {
         if !Path::new(file).exists() {
-            println!("cargo::error=web/{file} is missing: fetch it with `./run assets` (needs npm)");
+            println!(
+                "cargo::error=web/{file} is missing: fetch it with `./run assets` (needs npm)"
+            );
         }
     }
 }

@@ -38,7 +38,8 @@ pub(crate) async fn serve(
     } else {
         "no-cache"
     };
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|etag| etag.as_bytes() == tag.as_bytes());
+    let known =
+        headers.get(header::IF_NONE_MATCH).is_some_and(|etag| etag.as_bytes() == tag.as_bytes());
     let meta = [
         (header::CACHE_CONTROL, cache.to_owned()),
         (header::ETAG, tag),

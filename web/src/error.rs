@@ -124,7 +124,9 @@ pub(crate) fn escape(text: &str) -> String {
     use std::fmt::Write;
     text.bytes().fold(String::new(), |mut out, byte| {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => out.push(byte.into()),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {
+                out.push(byte.into())
+            }
             _ => write!(out, "%{byte:02X}").unwrap_or_default(),
         }
         out
@@ -152,7 +154,8 @@ pub(crate) async fn render(
     let machine = uri.path().starts_with("/api/") || uri.path() == "/live";
     let again = uri.path_and_query().map_or("/", |address| address.as_str()).to_owned();
     let response = next.run(request).await;
-    let Some(Explanation { status, title, what, works }) = response.extensions().get().cloned() else {
+    let Some(Explanation { status, title, what, works }) = response.extensions().get().cloned()
+    else {
         return response;
     };
     if machine {

@@ -41,7 +41,12 @@ impl Viewer {
     }
 
     /// The frame of a page for this viewer.
-    pub(crate) async fn frame(self, state: &WebState, title: &str, active: &'static str) -> Result<Frame, Error> {
+    pub(crate) async fn frame(
+        self,
+        state: &WebState,
+        title: &str,
+        active: &'static str,
+    ) -> Result<Frame, Error> {
         Ok(Frame {
             title: title.to_owned(),
             active,

@@ -6,6 +6,7 @@
   if (!figure || !window.uPlot) return;
   const note = figure.querySelector(".chart-state");
   const HEIGHT = 300;
+  const LEAST_PX = 2.5;
   const UNITS = [["s", 1e9], ["ms", 1e6], ["µs", 1e3], ["ns", 1]];
 
   let plot = null;
@@ -50,15 +51,17 @@
     const lo = Math.min(0, ...ends);
     const hi = Math.max(0, ...ends);
     const linear = 10 ** Math.max(0, Math.floor(Math.log10(Math.max(typical / 3, 1))));
-    const pad = log ? 1.6 : 1.12;
-    return { log, linear, min: lo * pad, max: hi * pad };
+    const pad = log ? 0 : (hi - lo) * 0.08;
+    const wide = log ? 2 : 1;
+    return { log, linear, min: lo * wide - pad, max: hi * wide + pad };
   }
 
   function splits(u) {
     const { min, max } = u.scales.y;
     if (!u.truechimer.log) return null;
     const marks = [0];
-    for (let decade = u.truechimer.linear; decade <= Math.max(-min, max); decade *= 10) {
+    // The first decade beside zero would be printed over it.
+    for (let decade = u.truechimer.linear * 10; decade <= Math.max(-min, max); decade *= 10) {
       if (decade <= max) marks.push(decade);
       if (-decade >= min) marks.unshift(-decade);
     }
@@ -100,11 +103,12 @@
         if (i + 1 === ts.length || lo[i + 1] === null || !pick(i, i + 1)) continue;
         // Half a pixel of overlap closes the hairline between neighbours.
         const right = x(ts[i + 1]) + 0.5;
-        const least = (p, v) => (p ? y(v) - 0.5 : y(v) + 0.5);
-        ctx.moveTo(x(ts[i]), least(true, hi[i]));
-        ctx.lineTo(right, least(true, hi[i + 1]));
-        ctx.lineTo(right, least(false, lo[i + 1]));
-        ctx.lineTo(x(ts[i]), least(false, lo[i]));
+        // A window too narrow for this scale is still a band.
+        const least = (j) => Math.max(0.5, LEAST_PX * devicePixelRatio - (y(lo[j]) - y(hi[j])) / 2);
+        ctx.moveTo(x(ts[i]), y(hi[i]) - least(i));
+        ctx.lineTo(right, y(hi[i + 1]) - least(i + 1));
+        ctx.lineTo(right, y(lo[i + 1]) + least(i + 1));
+        ctx.lineTo(x(ts[i]), y(lo[i]) + least(i));
         ctx.closePath();
       }
       ctx.globalAlpha = Number(color("--band-opacity")) || 0.5;
@@ -149,8 +153,9 @@
     if (data.budget_ns) {
       for (const limit of [data.budget_ns, -data.budget_ns]) {
         const at = u.valToPos(limit, "y", true);
+        const words = limit > 0 ? at - 2 * px : at + 14 * px;
         line(ctx, bbox.left, at, right, at, quiet, [5 * px, 4 * px]);
-        label(ctx, `drift budget ${span(limit)}`, bbox.left + 6 * px, at - 2 * px, quiet, "left");
+        label(ctx, `drift budget ${span(limit)}`, bbox.left + 6 * px, words, quiet, "left");
       }
     }
     for (const event of data.events) {
@@ -168,7 +173,7 @@
     }
     const now = u.valToPos(data.now, "x", true);
     line(ctx, now, bbox.top, now, bbox.top + bbox.height, color("--line-strong"), []);
-    label(ctx, "now", now - 3 * px, bbox.top + bbox.height - 2 * px, quiet, "right");
+    label(ctx, "now", now - 4 * px, bbox.top + 14 * px, quiet, "right");
   }
 
   // The word on hover ---------------------------------------------------------------------------
@@ -230,8 +235,8 @@
         },
       },
       axes: [
-        { ...axis, values: clockTicks },
-        { ...axis, size: 76, values: (_, marks) => marks.map(tick), ...(view.log ? { splits } : {}) },
+        { ...axis, size: 34, values: clockTicks },
+        { ...axis, size: 76, values: (_, marks) => marks.map(tick), ...(view.log ? { splits, filter: (_, marks) => marks } : {}) },
       ],
       series: [{}, edge, edge, estimate],
       hooks: {

@@ -46,10 +46,7 @@ impl Asked {
     }
 
     fn sort(&self) -> FleetSort {
-        FleetSort::ALL
-            .into_iter()
-            .find(|sort| sort.word() == self.sort)
-            .unwrap_or(FleetSort::Worst)
+        FleetSort::ALL.into_iter().find(|sort| sort.word() == self.sort).unwrap_or(FleetSort::Worst)
     }
 
     fn page(&self) -> i64 {
@@ -104,6 +101,7 @@ struct Column {
     name: &'static str,
     class: &'static str,
     meaning: &'static str,
+    /// Where a click leads; empty: not sortable.
     address: String,
     /// For `aria-sort`: ascending, descending, none.
     sorted: &'static str,
@@ -128,8 +126,7 @@ struct Row {
 }
 
 struct Window {
-    lo: Quantity,
-    hi: Quantity,
+    ends: (Quantity, Quantity),
     width: Quantity,
     band: Option<Band>,
 }
@@ -208,7 +205,8 @@ fn columns(asked: &Asked) -> Vec<Column> {
             class,
             meaning: if meaning.is_empty() { "" } else { present::term(meaning) },
             address: asked.address(|a| {
-                a.sort = if sort == FleetSort::Worst { String::new() } else { sort.word().to_owned() };
+                a.sort =
+                    if sort == FleetSort::Worst { String::new() } else { sort.word().to_owned() };
                 a.dir = if current && !descending { "desc".to_owned() } else { String::new() };
                 a.page.clear();
             }),
@@ -225,7 +223,13 @@ fn columns(asked: &Asked) -> Vec<Column> {
         column("Answer", FleetSort::Worst, "c-answer", "answer"),
         column("Since", FleetSort::Since, "c-since", "since"),
         column("Offset", FleetSort::Offset, "c-offset num", "offset"),
-        column("Window", FleetSort::Width, "c-window", "window"),
+        Column {
+            name: "Window",
+            class: "c-window",
+            meaning: present::term("window"),
+            address: String::new(),
+            sorted: "none",
+        },
         column("Width", FleetSort::Width, "c-width num", "width"),
         column("State", FleetSort::State, "c-state", "state"),
         column("Source", FleetSort::Source, "c-source", "source"),
@@ -237,8 +241,7 @@ impl Row {
     fn new(row: FleetRow, now: At) -> Self {
         let bounds = present::bounds(row.lo_ns, row.hi_ns);
         let window = bounds.map(|bounds| Window {
-            lo: present::signed(bounds.lo().as_ns()),
-            hi: present::signed(bounds.hi().as_ns()),
+            ends: present::ends(bounds),
             width: present::magnitude(bounds.width().as_ns()),
             band: row.budget_ns.map(|budget| Band::in_budget(bounds, row.offset_ns, budget)),
         });

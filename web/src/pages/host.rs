@@ -56,8 +56,7 @@ struct RangeLink {
 
 struct HistoryRow {
     at: Moment,
-    lo: Option<Quantity>,
-    hi: Option<Quantity>,
+    bounds: Option<(Quantity, Quantity)>,
     offset: Option<Quantity>,
     mark: Mark,
 }
@@ -69,8 +68,7 @@ struct SourceRow {
     class: &'static str,
     explanation: &'static str,
     offset: Option<Quantity>,
-    lo: Option<Quantity>,
-    hi: Option<Quantity>,
+    bounds: Option<(Quantity, Quantity)>,
     delay: Option<Quantity>,
     jitter: Option<Quantity>,
     stratum: String,
@@ -147,7 +145,8 @@ pub(crate) async fn show(
 /// What is, since when, in one sentence.
 fn headline(host: &HostDetail, bounds: Option<Bounds>, now: At) -> String {
     let name = &host.name;
-    let since = host.since.map(|at| format!(" since {}", Moment::new(at, now).clock)).unwrap_or_default();
+    let since =
+        host.since.map(|at| format!(" since {}", Moment::new(at, now).clock)).unwrap_or_default();
     let Some(received) = host.received_at else {
         return format!("{name} is enrolled and has not reported yet.");
     };
@@ -161,7 +160,10 @@ fn headline(host: &HostDetail, bounds: Option<Bounds>, now: At) -> String {
             format!("{name} is {}{since}.", present::ahead_or_behind(bounds))
         }
         (Some(bounds), Some(Answer::Possible)) => {
-            format!("{name} may be outside its budget{since}: it is {}.", present::ahead_or_behind(bounds))
+            format!(
+                "{name} may be outside its budget{since}: it is {}.",
+                present::ahead_or_behind(bounds)
+            )
         }
         (Some(bounds), _) => format!("{name} is {}.", present::ahead_or_behind(bounds)),
     }
@@ -173,10 +175,18 @@ fn explanation(host: &HostDetail, answer: Answer) -> String {
         return "No rule has judged it yet.".to_owned();
     };
     match answer {
-        Answer::Certain => format!("Outside its budget of ± {budget} for certain: the whole window is beyond it."),
-        Answer::Possible => format!("Its window overlaps the budget of ± {budget}: the data cannot tell which side it is on."),
-        Answer::Safe => format!("Inside its budget of ± {budget} for certain: the whole window is."),
-        Answer::Unknown => format!("Nobody can say whether it keeps its budget of ± {budget}. Unknown is not safe."),
+        Answer::Certain => {
+            format!("Outside its budget of ± {budget} for certain: the whole window is beyond it.")
+        }
+        Answer::Possible => format!(
+            "Its window overlaps the budget of ± {budget}: the data cannot tell which side it is on."
+        ),
+        Answer::Safe => {
+            format!("Inside its budget of ± {budget} for certain: the whole window is.")
+        }
+        Answer::Unknown => format!(
+            "Nobody can say whether it keeps its budget of ± {budget}. Unknown is not safe."
+        ),
     }
 }
 
@@ -200,12 +210,11 @@ fn moment(name: &'static str, term: &'static str, at: Option<At>, now: At) -> Fa
 
 fn interval(name: &'static str, term: &'static str, bounds: Option<Bounds>) -> Fact {
     match bounds {
-        Some(bounds) => Fact {
-            name,
-            term,
-            value: bounds.to_string(),
-            exact: format!("{} to {} ns", bounds.lo().as_ns(), bounds.hi().as_ns()).replace('-', "−"),
-        },
+        Some(bounds) => {
+            let (lo, hi) = present::ends(bounds);
+            let value = format!("{} to {}", lo.text, hi.text);
+            Fact { name, term, value, exact: format!("{} to {}", lo.exact, hi.exact) }
+        }
         None => fact(name, term, "–"),
     }
 }
@@ -213,11 +222,12 @@ fn interval(name: &'static str, term: &'static str, bounds: Option<Bounds>) -> F
 fn facts(host: &HostDetail, now: At) -> Vec<Fact> {
     let bounds = present::bounds(host.lo_ns, host.hi_ns);
     let state = host.state.as_deref().unwrap_or("never reported");
-    let statistical = host.offset_ns.zip(host.sigma_ns).zip(host.sigma_k).map(|((offset, sigma), k)| {
-        let sigma = Span::from_ns(sigma);
-        let samples = host.estimate_samples.unwrap_or_default();
-        format!("{} ± {k} · {sigma}, from {samples} exchanges", Span::from_ns(offset).signed())
-    });
+    let statistical =
+        host.offset_ns.zip(host.sigma_ns).zip(host.sigma_k).map(|((offset, sigma), k)| {
+            let sigma = Span::from_ns(sigma);
+            let samples = host.estimate_samples.unwrap_or_default();
+            format!("{} ± {k} · {sigma}, from {samples} exchanges", Span::from_ns(offset).signed())
+        });
     vec![
         interval("Window (worst case)", "window", bounds),
         quantity("Width", "width", bounds.map(|b| present::magnitude(b.width().as_ns()))),
@@ -225,10 +235,17 @@ fn facts(host: &HostDetail, now: At) -> Vec<Fact> {
         fact("Statistical", "statistical", statistical.unwrap_or_else(|| "–".to_owned())),
         Fact { exact: present::state_words(state).to_owned(), ..fact("State", "state", state) },
         quantity("Oscillator", "frequency", host.frequency_ppb.map(present::rate)),
-        quantity("Drift limit", "drift limit", host.drift_limit_ppb.map(|ppb| {
-            let limit = present::rate(ppb);
-            Quantity { text: format!("± {}", limit.text.trim_start_matches('+')), exact: limit.exact }
-        })),
+        quantity(
+            "Drift limit",
+            "drift limit",
+            host.drift_limit_ppb.map(|ppb| {
+                let limit = present::rate(ppb);
+                Quantity {
+                    text: format!("± {}", limit.text.trim_start_matches('+')),
+                    exact: limit.exact,
+                }
+            }),
+        ),
         interval("Witness", "witness", present::bounds(host.witness_lo_ns, host.witness_hi_ns)),
         moment("Last report", "report", host.received_at, now),
     ]
@@ -244,28 +261,63 @@ fn kernel(host: &HostDetail) -> Vec<Fact> {
             ..fact("Synchronised", "kernel synchronised", if synchronised { "yes" } else { "no" })
         },
         quantity("Max error", "kernel max error", host.kernel_max_error_ns.map(present::magnitude)),
-        quantity("Estimated error", "kernel estimated error", host.kernel_estimated_error_ns.map(present::magnitude)),
+        quantity(
+            "Estimated error",
+            "kernel estimated error",
+            host.kernel_estimated_error_ns.map(present::magnitude),
+        ),
         quantity("Rate correction", "frequency", host.kernel_frequency_ppb.map(present::rate)),
-        fact("TAI offset", "TAI offset", if tai == 0 { "not set".to_owned() } else { format!("{tai} s") }),
-        fact("Steered by", "discipliner", host.discipliner.clone().unwrap_or_else(|| "–".to_owned())),
+        fact(
+            "TAI offset",
+            "TAI offset",
+            if tai == 0 { "not set".to_owned() } else { format!("{tai} s") },
+        ),
+        fact(
+            "Steered by",
+            "discipliner",
+            host.discipliner.clone().unwrap_or_else(|| "–".to_owned()),
+        ),
         fact("Leap second", "", host.leap.clone().unwrap_or_else(|| "–".to_owned())),
     ]
 }
 
 fn identity(host: &HostDetail, now: At) -> Vec<Fact> {
     let labels = host.labels.as_object().map(|labels| {
-        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        labels.iter().map(|(name, value)| format!("{name}={}", text(value))).collect::<Vec<_>>().join(", ")
+        let text = |value: &serde_json::Value| {
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+        };
+        labels
+            .iter()
+            .map(|(name, value)| format!("{name}={}", text(value)))
+            .collect::<Vec<_>>()
+            .join(", ")
     });
-    let epoch = host.boot_no.zip(host.steps).map(|(boot, steps)| {
-        format!("boot {boot}, {}", present::count(steps.into(), "step"))
-    });
+    let epoch = host
+        .boot_no
+        .zip(host.steps)
+        .map(|(boot, steps)| format!("boot {boot}, {}", present::count(steps.into(), "step")));
     vec![
-        fact("Service", "", if host.service.is_empty() { "none".to_owned() } else { host.service.clone() }),
-        fact("Labels", "", labels.filter(|text| !text.is_empty()).unwrap_or_else(|| "none".to_owned())),
+        fact(
+            "Service",
+            "",
+            if host.service.is_empty() { "none".to_owned() } else { host.service.clone() },
+        ),
+        fact(
+            "Labels",
+            "",
+            labels.filter(|text| !text.is_empty()).unwrap_or_else(|| "none".to_owned()),
+        ),
         fact("Clock epoch", "clock epoch", epoch.unwrap_or_else(|| "–".to_owned())),
         fact("Boot id", "", host.boot_id.map_or_else(|| "–".to_owned(), |id| id.to_string())),
-        fact("Agent", "", if host.agent_version.is_empty() { "–".to_owned() } else { host.agent_version.clone() }),
+        fact(
+            "Agent",
+            "",
+            if host.agent_version.is_empty() {
+                "–".to_owned()
+            } else {
+                host.agent_version.clone()
+            },
+        ),
         moment("Enrolled", "", Some(host.enrolled_at), now),
         fact("Host id", "", host.host_uuid.to_string()),
     ]
@@ -281,11 +333,11 @@ impl RangeLink {
 impl HistoryRow {
     fn new(bucket: &Bucket, budget_ns: Option<i64>, now: At) -> Self {
         let bounds = present::bounds(bucket.lo_ns, bucket.hi_ns);
-        let answer = bounds.zip(budget_ns).map(|(bounds, budget)| bounds.beyond(Span::from_ns(budget)));
+        let answer =
+            bounds.zip(budget_ns).map(|(bounds, budget)| bounds.beyond(Span::from_ns(budget)));
         Self {
             at: Moment::new(bucket.at, now),
-            lo: bucket.lo_ns.map(present::signed),
-            hi: bucket.hi_ns.map(present::signed),
+            bounds: bounds.map(present::ends),
             offset: bucket.offset_ns.map(present::signed),
             mark: Mark { answer: answer.unwrap_or(Answer::Unknown) },
         }
@@ -310,12 +362,15 @@ impl SourceRow {
             },
             explanation: verdict.map_or("", Verdict::explanation),
             offset: source.offset_ns.map(present::signed),
-            lo: source.lo_ns.map(present::signed),
-            hi: source.hi_ns.map(present::signed),
+            bounds: present::bounds(source.lo_ns, source.hi_ns).map(present::ends),
             delay: source.delay_ns.map(present::magnitude),
             jitter: source.jitter_ns.map(present::magnitude),
             stratum: if answered_once { stratum.to_string() } else { "–".to_owned() },
-            reference: if answered_once { reference_id_text(stratum, reference) } else { "–".to_owned() },
+            reference: if answered_once {
+                reference_id_text(stratum, reference)
+            } else {
+                "–".to_owned()
+            },
             root_distance: answered_once.then(|| present::magnitude(root_distance)),
             answered: reach.iter().filter(|answered| **answered).count(),
             reach,

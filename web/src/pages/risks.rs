@@ -24,6 +24,7 @@ struct RisksPage {
 
 /// One finding in words and as a drawing.
 pub(crate) struct Risk {
+    pub(crate) key: String,
     pub(crate) kind: &'static str,
     pub(crate) policy: String,
     pub(crate) mark: Mark,
@@ -32,8 +33,7 @@ pub(crate) struct Risk {
     pub(crate) advice: String,
     pub(crate) hosts: Vec<HostLink>,
     pub(crate) simulated: bool,
-    pub(crate) lo: Option<Quantity>,
-    pub(crate) hi: Option<Quantity>,
+    pub(crate) bounds: Option<(Quantity, Quantity)>,
     pub(crate) limit: Option<Quantity>,
     pub(crate) band: Option<Band>,
     pub(crate) since: Moment,
@@ -103,6 +103,7 @@ impl Risk {
     pub(crate) fn new(finding: FindingRow, now: At) -> Self {
         let bounds = present::bounds(finding.lo_ns, finding.hi_ns);
         Self {
+            key: finding.finding_key,
             kind: rule_words(&finding.rule),
             policy: finding.policy,
             mark: Mark::of(&finding.answer),
@@ -114,8 +115,7 @@ impl Risk {
                 (finding.peer, finding.peer_uuid),
             ]),
             simulated: finding.simulated,
-            lo: finding.lo_ns.map(present::signed),
-            hi: finding.hi_ns.map(present::signed),
+            bounds: bounds.map(present::ends),
             limit: finding.limit_ns.map(present::signed),
             band: band(&finding.rule, bounds, finding.limit_ns),
             since: Moment::new(finding.since, now),
@@ -164,7 +164,8 @@ mod tests {
     /// Proves that facts get units and words.
     #[test]
     fn evidence_reads_as_words() {
-        let facts = serde_json::json!({"leeway_ns": 500_000_000, "validators": 41, "hosts": ["a", "b"]});
+        let facts =
+            serde_json::json!({"leeway_ns": 500_000_000, "validators": 41, "hosts": ["a", "b"]});
         let shown = evidence(&facts);
         for (name, value) in [("leeway", "500 ms"), ("validators", "41"), ("hosts", "a, b")] {
             assert!(shown.contains(&(name.to_owned(), value.to_owned())), "{shown:?}");

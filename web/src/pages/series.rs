@@ -37,7 +37,9 @@ impl Range {
     pub(crate) fn of(word: Option<&str>) -> Result<Self, Error> {
         let word = word.unwrap_or("1h");
         Self::ALL.into_iter().find(|range| range.word == word).ok_or_else(|| {
-            Error::BadAddress(format!("There is no range \"{word}\": it is 15m, 1h, 6h, 24h or 7d."))
+            Error::BadAddress(format!(
+                "There is no range \"{word}\": it is 15m, 1h, 6h, 24h or 7d."
+            ))
         })
     }
 

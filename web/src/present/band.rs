@@ -48,7 +48,8 @@ impl Band {
         let (lo, hi) = (lead.lo().as_ns() as f64, lead.hi().as_ns() as f64);
         let limit = limit_ns as f64;
         let (least, most) = (lo.min(limit).min(0.0), hi.max(limit).max(0.0));
-        let small = [lo, hi, limit].into_iter().map(f64::abs).filter(|x| *x > 0.0).fold(f64::MAX, f64::min);
+        let small =
+            [lo, hi, limit].into_iter().map(f64::abs).filter(|x| *x > 0.0).fold(f64::MAX, f64::min);
         let large = least.abs().max(most);
         let log_from = (large > small * DECADES).then_some(small);
         let plain = Axis { lo: least, hi: most, log_from };
@@ -61,7 +62,8 @@ impl Band {
         let (lo, hi) = (window.lo().as_ns() as f64, window.hi().as_ns() as f64);
         let (mut from, mut to) = (axis.x(lo), axis.x(hi));
         if to - from < LEAST {
-            let middle = ((from + to) / 2.0).clamp(MARGIN + LEAST / 2.0, WIDTH - MARGIN - LEAST / 2.0);
+            let middle =
+                ((from + to) / 2.0).clamp(MARGIN + LEAST / 2.0, WIDTH - MARGIN - LEAST / 2.0);
             (from, to) = (middle - LEAST / 2.0, middle + LEAST / 2.0);
         }
         let below = if limits.len() > 1 { limits[0] } else { f64::NEG_INFINITY };
@@ -163,9 +165,13 @@ mod tests {
     /// Proves that a limit far from the interval gets a logarithmic axis and stays visible.
     #[test]
     fn far_limits_are_logarithmic() {
-        let near = Band::above(Bounds::between(Span::from_ns(-72_000), Span::from_ns(491_000)), 300_000);
+        let near =
+            Band::above(Bounds::between(Span::from_ns(-72_000), Span::from_ns(491_000)), 300_000);
         assert!(!near.logarithmic && near.pieces.len() == 2);
-        let far = Band::above(Bounds::between(Span::from_ns(-72_000), Span::from_ns(91_000)), 10_000_000_000);
+        let far = Band::above(
+            Bounds::between(Span::from_ns(-72_000), Span::from_ns(91_000)),
+            10_000_000_000,
+        );
         assert!(far.logarithmic && far.pieces.iter().all(|p| !p.outside));
         let _ = Band::above(Bounds::UNBOUNDED, 0);
         let _ = Band::above(Bounds::point(Span::ZERO), 0);

@@ -31,6 +31,28 @@ pub(crate) fn bounds(lo_ns: Option<i64>, hi_ns: Option<i64>) -> Option<Bounds> {
     Bounds::new(Span::from_ns(lo_ns?), Span::from_ns(hi_ns?))
 }
 
+/// Both ends with their signs, in as many digits as it takes to tell them apart: `+709.94 ms` and
+/// `+710.06 ms` where three digits would read the same.
+pub(crate) fn ends(bounds: Bounds) -> (Quantity, Quantity) {
+    let (lo, hi) = (signed(bounds.lo().as_ns()), signed(bounds.hi().as_ns()));
+    if lo.text != hi.text || bounds.width() == Span::ZERO {
+        return (lo, hi);
+    }
+    let unit = UNITS.into_iter().find(|(word, _)| hi.text.ends_with(&format!(" {word}")));
+    let Some((word, size)) = unit else { return (lo, hi) };
+    // Two digits of the width.
+    let decimals =
+        ((size / bounds.width().as_ns() as f64).log10().ceil() + 1.0).clamp(0.0, 9.0) as usize;
+    let longer = |end: Span, short: Quantity| {
+        let sign = if end.is_negative() { "−" } else { "+" };
+        let value = end.abs().as_ns() as f64 / size;
+        Quantity { text: format!("{sign}{value:.decimals$} {word}"), ..short }
+    };
+    (longer(bounds.lo(), lo), longer(bounds.hi(), hi))
+}
+
+const UNITS: [(&str, f64); 3] = [("ms", 1e6), ("µs", 1e3), ("s", 1e9)];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +66,19 @@ mod tests {
         assert_eq!(signed(-38_249).exact, "−38249 ns");
         assert_eq!(rate(-12_340).text, "−12.34 ppm");
         assert_eq!(bounds(Some(2), Some(1)), None);
+    }
+
+    /// Proves that a narrow window far from zero does not read as a point.
+    #[test]
+    fn ends_can_be_told_apart() {
+        let texts = |lo, hi| {
+            let (lo, hi) = ends(bounds(Some(lo), Some(hi)).unwrap());
+            (lo.text, hi.text)
+        };
+        assert_eq!(texts(709_936_000, 710_064_000), ("+709.94 ms".into(), "+710.06 ms".into()));
+        assert_eq!(texts(-710_064_000, -709_936_000), ("−710.06 ms".into(), "−709.94 ms".into()));
+        assert_eq!(texts(-72_600, 96_500), ("−72.6 µs".into(), "+96.5 µs".into()));
+        assert_eq!(texts(3_000_000_100, 3_000_000_900).0, "+3.00000010 s");
+        assert_eq!(texts(5, 5).0, "+5 ns");
     }
 }

@@ -1,35 +1,80 @@
 //! What the terms mean, in one sentence each.
 
 const TERMS: [(&str, &str); 29] = [
-    ("answer", "Is the whole window outside the budget (certain), part of it (possible), none of it (safe), or is there no usable data (unknown)?"),
+    (
+        "answer",
+        "Is the whole window outside the budget (certain), part of it (possible), none of it (safe), or is there no usable data (unknown)?",
+    ),
     ("since", "How long the answer has been this one."),
-    ("offset", "Best single estimate of host clock minus UTC; plus means the host is ahead. An estimate, not a bound."),
-    ("window", "The interval certain to contain host clock minus UTC (worst case), drawn against the budget: the dashed lines."),
+    (
+        "offset",
+        "Best single estimate of host clock minus UTC; plus means the host is ahead. An estimate, not a bound.",
+    ),
+    (
+        "window",
+        "The interval certain to contain host clock minus UTC (worst case), drawn against the budget: the dashed lines.",
+    ),
     ("width", "Upper end of the window minus its lower end: how well the clock is known."),
-    ("state", "How the window is held: synchronised (sources answer), holdover (none answers, the window grows), free-running, starting, stepped."),
+    (
+        "state",
+        "How the window is held: synchronised (sources answer), holdover (none answers, the window grows), free-running, starting, stepped.",
+    ),
     ("source", "The time source whose bounds are narrowest among those that agree."),
     ("report", "When the newest report of the agent came in, by the collector's clock."),
     ("verdict", "What the comparison of all sources decided about this one, and why."),
     ("reach", "Answers among the last eight polls, newest at the right."),
     ("delay", "Time on the network, both ways, of the best recent exchange."),
     ("jitter", "Root mean square of the differences between recent offsets."),
-    ("stratum", "Servers between this source and a reference clock: 1 is attached to one, 16 is not synchronised."),
-    ("root distance", "How far from UTC the server itself says it may be: half its delay to the reference plus its dispersion."),
+    (
+        "stratum",
+        "Servers between this source and a reference clock: 1 is attached to one, 16 is not synchronised.",
+    ),
+    (
+        "root distance",
+        "How far from UTC the server itself says it may be: half its delay to the reference plus its dispersion.",
+    ),
     ("reference", "What the server takes its own time from."),
     ("poll", "Time between two questions to this source."),
-    ("answers", "Answers accepted and refused since the agent started; refused ones were forged, malformed or impossible."),
-    ("stamps", "Where packets get their local timestamp; the nearer to the wire, the narrower the bounds."),
-    ("holdover", "No source answers; the window grows from the last one that did by the drift limit of the oscillator."),
-    ("drift limit", "The most that the host's oscillator is assumed to be off; every window rests on it."),
+    (
+        "answers",
+        "Answers accepted and refused since the agent started; refused ones were forged, malformed or impossible.",
+    ),
+    (
+        "stamps",
+        "Where packets get their local timestamp; the nearer to the wire, the narrower the bounds.",
+    ),
+    (
+        "holdover",
+        "No source answers; the window grows from the last one that did by the drift limit of the oscillator.",
+    ),
+    (
+        "drift limit",
+        "The most that the host's oscillator is assumed to be off; every window rests on it.",
+    ),
     ("frequency", "Rate error of the host's free-running oscillator against UTC; plus runs fast."),
-    ("statistical", "Estimate ± k standard deviations from recent exchanges: likely, not certain, so it is never compared with a limit."),
-    ("kernel max error", "The kernel's own bound (adjtimex maxerror), which grows by 500 ppm since somebody last set it."),
-    ("kernel estimated error", "What the program that steers the clock told the kernel (adjtimex esterror)."),
-    ("kernel synchronised", "Whether the kernel flag STA_UNSYNC is clear. Many programs never clear it, so it proves nothing either way."),
+    (
+        "statistical",
+        "Estimate ± k standard deviations from recent exchanges: likely, not certain, so it is never compared with a limit.",
+    ),
+    (
+        "kernel max error",
+        "The kernel's own bound (adjtimex maxerror), which grows by 500 ppm since somebody last set it.",
+    ),
+    (
+        "kernel estimated error",
+        "What the program that steers the clock told the kernel (adjtimex esterror).",
+    ),
+    (
+        "kernel synchronised",
+        "Whether the kernel flag STA_UNSYNC is clear. Many programs never clear it, so it proves nothing either way.",
+    ),
     ("clock epoch", "Boot and number of steps seen since. Inside one epoch the clock never jumps."),
     ("TAI offset", "TAI minus UTC as the kernel has it: 37 s since 2017; 0 means nobody set it."),
     ("discipliner", "The program that steers the system clock. The agent only watches."),
-    ("witness", "Host clock minus collector clock by the stamps of the last batch and its acknowledgement: a check that does not rest on the host's own claim."),
+    (
+        "witness",
+        "Host clock minus collector clock by the stamps of the last batch and its acknowledgement: a check that does not rest on the host's own claim.",
+    ),
 ];
 
 /// The explanation of a term.
@@ -48,12 +93,12 @@ mod tests {
         let mut asked = 0;
         for file in std::fs::read_dir(folder).unwrap() {
             let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-            for call in text.split("call term(\"").skip(1) {
+            for call in text.split("term(\"").skip(1) {
                 let name = call.split('"').next().unwrap();
                 assert!(!term(name).is_empty(), "{name} has no explanation");
                 asked += 1;
             }
         }
-        assert!(asked > 10);
+        assert!(asked >= 5, "the templates explain their terms");
     }
 }

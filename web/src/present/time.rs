@@ -56,7 +56,10 @@ mod tests {
         assert_eq!((moment.ago.as_str(), moment.clock.as_str()), ("12 s ago", "12:04 UTC"));
         assert_eq!(moment.utc, "2026-11-22 12:04:09 UTC");
         let yesterday = Moment::new(at("2026-11-21T09:00:00Z"), now);
-        assert_eq!((yesterday.ago.as_str(), yesterday.clock.as_str()), ("27 h ago", "2026-11-21 09:00 UTC"));
+        assert_eq!(
+            (yesterday.ago.as_str(), yesterday.clock.as_str()),
+            ("27 h ago", "2026-11-21 09:00 UTC")
+        );
         assert_eq!(Moment::new(at("2026-11-22T12:05:21Z"), now).ago, "in 60 s");
     }
 }

@@ -4,7 +4,7 @@ pub(crate) mod limit;
 pub mod password;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use askama::Template;
 use axum::extract::{ConnectInfo, Form, Query, State};
@@ -87,9 +87,17 @@ pub(crate) async fn submit(
         return Err(Error::Forbidden);
     }
     if form.name.len() > LONGEST_FIELD || form.password.len() > LONGEST_FIELD {
-        return page(&state, cookies, StatusCode::UNAUTHORIZED, form.next, String::new(), Some(WRONG)).await;
+        return page(
+            &state,
+            cookies,
+            StatusCode::UNAUTHORIZED,
+            form.next,
+            String::new(),
+            Some(WRONG),
+        )
+        .await;
     }
-    if !state.limiter().admit(peer, &form.name) {
+    if !state.limiter().admit(Instant::now(), peer, &form.name) {
         tracing::warn!(peer.ip = %peer, "sign-in refused: too many attempts");
         let status = StatusCode::TOO_MANY_REQUESTS;
         return page(&state, cookies, status, form.next, form.name, Some(TOO_MANY)).await;
@@ -98,7 +106,8 @@ pub(crate) async fn submit(
     let known = user.as_ref().map(|user| user.password_hash.clone());
     if !password::check(&state, form.password, known).await? {
         tracing::warn!(peer.ip = %peer, "sign-in refused: wrong name or password");
-        return page(&state, cookies, StatusCode::UNAUTHORIZED, form.next, form.name, Some(WRONG)).await;
+        return page(&state, cookies, StatusCode::UNAUTHORIZED, form.next, form.name, Some(WRONG))
+            .await;
     }
     let Some(user) = user else { return Err(Error::Forbidden) };
     state.limiter().forgive(peer, &form.name);
@@ -107,9 +116,12 @@ pub(crate) async fn submit(
     let (digest, csrf) = (session::hash(&secret), session::secret()?);
     state.store().open_session(user.user_id, &digest, &csrf, lifetime.as_secs_f64()).await?;
     tracing::info!(user.name = %user.name, peer.ip = %peer, "signed in");
-    let cookies = cookies
-        .remove(Cookie::build(FORM_COOKIE).path("/"))
-        .add(session::cookie(&state, session::COOKIE, secret, lifetime));
+    let cookies = cookies.remove(Cookie::build(FORM_COOKIE).path("/")).add(session::cookie(
+        &state,
+        session::COOKIE,
+        secret,
+        lifetime,
+    ));
     Ok((cookies, Redirect::to(&local_address(&form.next))).into_response())
 }
 
@@ -167,7 +179,8 @@ mod tests {
         for fine in ["/", "/hosts/1?range=1h", "/risks"] {
             assert_eq!(local_address(fine), fine);
         }
-        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nb", "x"] {
+        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nb", "x"]
+        {
             assert_eq!(local_address(bad), "/");
         }
     }

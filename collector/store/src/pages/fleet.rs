@@ -227,8 +227,10 @@ impl Store {
 
     /// Every service that has a host, in order of name.
     pub async fn services(&self) -> Result<Vec<String>, sqlx::Error> {
-        sqlx::query_scalar!("SELECT DISTINCT service FROM store.host WHERE service <> '' ORDER BY 1")
-            .fetch_all(&self.pool)
-            .await
+        sqlx::query_scalar!(
+            "SELECT DISTINCT service FROM store.host WHERE service <> '' ORDER BY 1"
+        )
+        .fetch_all(&self.pool)
+        .await
     }
 }

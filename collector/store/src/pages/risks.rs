@@ -8,6 +8,8 @@ use crate::Store;
 /// What a rule finds now.
 #[derive(Clone, Debug)]
 pub struct FindingRow {
+    /// `rule:policy:subject`.
+    pub finding_key: String,
     /// drift, silent, token-skew, log-skew.
     pub rule: String,
     /// Name of the policy.
@@ -51,7 +53,7 @@ impl Store {
         sqlx::query_as!(
             FindingRow,
             r#"
-            SELECT f.rule AS "rule!", f.policy AS "policy!", f.answer AS "answer!",
+            SELECT f.finding_key AS "finding_key!", f.rule AS "rule!", f.policy AS "policy!", f.answer AS "answer!",
                    f.summary AS "summary!", f.consequence AS "consequence!", f.advice AS "advice!",
                    h.name AS "host?", h.host_uuid AS "host_uuid?",
                    p.name AS "peer?", p.host_uuid AS "peer_uuid?",
