@@ -101,7 +101,8 @@ struct Timekeeper {
     tasks: JoinSet<()>,
     heard: mpsc::Sender<Heard>,
     hears: mpsc::Receiver<Heard>,
-    suspended: Span,
+    /// `None` where the kernel does not count it.
+    suspended: Option<Span>,
     report_interval: Duration,
     report_due: Instant,
     reported: Instant,
@@ -122,6 +123,10 @@ impl Timekeeper {
                 warn!("no kernel timestamps ({error}): packets are stamped by the agent itself");
             })
             .ok();
+        let suspended = clock::suspended_so_far();
+        if suspended.is_none() {
+            warn!("no CLOCK_BOOTTIME: a suspend of this host goes unnoticed");
+        }
         let (heard, hears) = mpsc::channel(HEARD);
         Self {
             engine,
@@ -130,7 +135,7 @@ impl Timekeeper {
             tasks: JoinSet::new(),
             heard,
             hears,
-            suspended: clock::suspended_so_far(),
+            suspended,
             report_interval: settings.report_interval,
             report_due: Instant::now() + settings.report_interval,
             reported: Instant::now(),
@@ -216,7 +221,7 @@ impl Timekeeper {
     fn read_clocks(&mut self) {
         let reading = clock::cross_read();
         let suspended = clock::suspended_so_far();
-        let lasted = suspended - self.suspended;
+        let lasted = suspended.zip(self.suspended).map_or(Span::ZERO, |(now, then)| now - then);
         if lasted > SUSPEND_LEAST {
             self.suspended = suspended;
             self.wires.metrics.suspends.inc();

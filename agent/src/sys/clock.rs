@@ -31,16 +31,18 @@ pub fn realtime() -> Timestamp<Host> {
     Timestamp::from_ns(read(ClockId::CLOCK_REALTIME))
 }
 
-/// Time since boot, suspended time included.
+/// Time since boot; suspended time is included where the kernel counts it.
 pub fn since_boot() -> Span {
-    Span::from_ns(read(ClockId::CLOCK_BOOTTIME))
+    let boottime = try_read(ClockId::CLOCK_BOOTTIME);
+    Span::from_ns(boottime.unwrap_or_else(|| read(ClockId::CLOCK_MONOTONIC)))
 }
 
 /// How long the host was suspended since boot: CLOCK_BOOTTIME − CLOCK_MONOTONIC. Grows only while it
-/// sleeps.
-pub fn suspended_so_far() -> Span {
+/// sleeps. `None` where the kernel does not count.
+pub fn suspended_so_far() -> Option<Span> {
     let monotonic = read(ClockId::CLOCK_MONOTONIC);
-    Span::from_ns(read(ClockId::CLOCK_BOOTTIME).saturating_sub(monotonic))
+    let boottime = try_read(ClockId::CLOCK_BOOTTIME)?;
+    Some(Span::from_ns(boottime.saturating_sub(monotonic)))
 }
 
 fn sandwich() -> ClockReading {
@@ -51,12 +53,15 @@ fn sandwich() -> ClockReading {
     ClockReading { raw: before + uncertainty, realtime, uncertainty }
 }
 
-/// Nanoseconds shown by a clock. Linux always has the clocks named here; a simulator that lacks one
-/// reads as zero, which the engine treats as no progress.
+/// Nanoseconds shown by a clock that every Linux has. In a simulator that lacks it, it stands still at
+/// zero, which the engine takes for no progress.
 fn read(clock: ClockId) -> i64 {
-    clock_gettime(clock).map_or(0, |time: TimeSpec| {
-        time.tv_sec().saturating_mul(1_000_000_000).saturating_add(time.tv_nsec())
-    })
+    try_read(clock).unwrap_or(0)
+}
+
+fn try_read(clock: ClockId) -> Option<i64> {
+    let time: TimeSpec = clock_gettime(clock).ok()?;
+    Some(time.tv_sec().saturating_mul(1_000_000_000).saturating_add(time.tv_nsec()))
 }
 
 #[cfg(test)]
@@ -72,6 +77,6 @@ mod tests {
         assert!(before <= reading.raw && reading.raw <= after);
         assert!(reading.uncertainty >= Span::ZERO);
         assert!(since_boot() > Span::ZERO);
-        assert!(suspended_so_far() >= -Span::MILLISECOND);
+        assert!(suspended_so_far().unwrap() >= -Span::MILLISECOND);
     }
 }

@@ -127,7 +127,11 @@ fn describe(status: &Status) -> String {
     match status.code() {
         Code::Unavailable => format!("the collector is not reachable ({})", cause(status)),
         Code::Unauthenticated | Code::PermissionDenied => {
-            format!("the collector does not let this host in: {}", status.message())
+            format!(
+                "the collector does not let this host in: {} (to enrol again, give a new join token \
+                 and remove the file `credential` from the state directory)",
+                status.message()
+            )
         }
         code => format!("the collector answered {code:?}: {}", status.message()),
     }

@@ -24,6 +24,9 @@ use super::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most reports in one batch, if the collector allows that many: about 60 kB.
 const MAX_BATCH: usize = 64;
+/// Most bytes of reports in one batch, well below what a collector takes in one message: reports full
+/// of sources and events are a hundred times larger than usual ones.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// Messages on their way to the network: one batch in flight, and the Hello.
 const OUTGOING: usize = 2;
 
@@ -58,14 +61,13 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
             opened = self.open(&credential) => opened,
         };
         let mut session = opened?;
-        backoff.reset();
         self.metrics.sessions.inc();
         self.metrics.connected.set(1);
         self.state.send_replace(UplinkState::Connected);
         info!(host.id = %self.reporter.host, host.name = self.reporter.info.name,
             "reporting to the collector");
         tokio::select! {
-            ended = self.deliver(&mut session, stop) => ended,
+            ended = self.deliver(&mut session, stop, backoff) => ended,
             () = async { stop.cancelled().await; tokio::time::sleep(drain).await; } => Ok(()),
         }
     }
@@ -107,16 +109,18 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
         &mut self,
         session: &mut Session,
         stop: &CancellationToken,
+        backoff: &mut Backoff,
     ) -> Result<(), UplinkError> {
         let mut busy = Backoff::new(RETRY_LEAST, RETRY_MOST);
         loop {
-            let Some(batch) = self.backlog.next_batch(session.max_batch) else {
+            let Some(mut batch) = self.backlog.next_batch(session.max_batch) else {
                 if stop.is_cancelled() {
                     return Ok(());
                 }
                 self.wait_for_reports(session, stop).await?;
                 continue;
             };
+            batch.limit_bytes(MAX_BATCH_BYTES);
             let in_flight = self.send_batch(session, batch).await?;
             let answer = tokio::time::timeout(ANSWER_TIMEOUT, next(&mut session.incoming))
                 .await
@@ -125,6 +129,8 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
                 FromCollector::Ack(ack) if ack.batch == in_flight.number => {
                     self.acknowledged(session, &in_flight, &ack);
                     busy.reset();
+                    // Not sooner: a collector that takes sessions but no reports is overloaded.
+                    backoff.reset();
                 }
                 FromCollector::Refusal(refusal) if refusal.batch == in_flight.number => {
                     self.refused(&in_flight, &refusal);
