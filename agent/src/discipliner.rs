@@ -21,7 +21,7 @@ const DAEMONS: [(&str, Discipliner); 7] = [
     ("ptp4l", Discipliner::Ptp4l),
 ];
 
-/// Looks through `/proc`. A `chronyd -x` counts too: the name is all that is looked at.
+/// Looks through `/proc`.
 pub fn find() -> Discipliner {
     find_in(Path::new("/proc"))
 }
@@ -32,6 +32,7 @@ fn find_in(proc: &Path) -> Discipliner {
         .flatten()
         .flatten()
         .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
+        .filter(|entry| !leaves_the_clock_alone(&entry.path()))
         .filter_map(|entry| fs::read_to_string(entry.path().join("comm")).ok())
         .collect();
     let runs = |name: &str| running.iter().any(|comm| comm.trim_end() == name);
@@ -41,11 +42,19 @@ fn find_in(proc: &Path) -> Discipliner {
         .map_or(Discipliner::None, |(_, discipliner)| discipliner)
 }
 
+/// Whether this is a chronyd that was told not to touch the clock: it serves only.
+fn leaves_the_clock_alone(process: &Path) -> bool {
+    let Ok(command) = fs::read(process.join("cmdline")) else { return false };
+    let mut words = command.split(|byte| *byte == 0);
+    words.next().is_some_and(|program| program.ends_with(b"chronyd")) && words.any(|w| w == b"-x")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Proves that daemons are recognised by their cut-off kernel names, and others are not.
+    /// Proves that daemons are recognised by their cut-off kernel names, and that others, and those that
+    /// leave the clock alone, are not.
     #[test]
     fn daemons_are_recognised() {
         let proc = std::env::temp_dir().join(format!("truechimer-proc-{}", std::process::id()));
@@ -55,6 +64,9 @@ mod tests {
         };
         put("1", "systemd\n");
         put("not-a-pid", "chronyd\n");
+        assert_eq!(find_in(&proc), Discipliner::None);
+        put("50", "chronyd\n");
+        fs::write(proc.join("50/cmdline"), "/usr/sbin/chronyd\0-x\0-d\0").unwrap();
         assert_eq!(find_in(&proc), Discipliner::None);
         put("77", "systemd-timesyn\n");
         assert_eq!(find_in(&proc), Discipliner::Timesyncd);
