@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use timebase::{Discipliner, SyncState, Verdict};
+use timebase::{Answer, Discipliner, SyncState, Verdict};
 
 use crate::{Evidence, HostView};
 
@@ -12,7 +12,7 @@ use crate::{Evidence, HostView};
 ///
 /// With one source nobody can tell a wrong server from a wrong clock, so the server is named; with
 /// several that agree it is the clock, so the program that should steer it is named.
-pub(crate) fn advice(host: &HostView) -> String {
+pub(crate) fn advice(host: &HostView, answer: Answer) -> String {
     let used: Vec<&str> = names(host, Verdict::takes_part);
     let wrong: Vec<&str> = names(host, |verdict| verdict == Verdict::Falseticker);
     let mut advice = match (host.state, used.as_slice()) {
@@ -20,6 +20,10 @@ pub(crate) fn advice(host: &HostView) -> String {
             format!("{} If the agent has only just started, wait.", no_source(host))
         }
         (SyncState::Holdover | SyncState::FreeRunning, _) | (_, []) => no_source(host),
+        _ if answer != Answer::Certain => String::from(
+            "Whether the clock is off cannot be told from its window: nearer or more sources make it \
+             narrower.",
+        ),
         (_, [only]) => format!(
             "Its only source, {only}, decides this alone: check that server first, then give \
              {name} at least four sources, so that a wrong server can be told from a wrong clock.",

@@ -38,8 +38,8 @@ pub struct Finding {
     /// Whether it belongs on the list of findings. Others exist only so that an alert knows that its
     /// cause is over, or that nothing is known.
     pub listed: bool,
-    /// When it is worth an alert.
-    pub raise: Raise,
+    /// When it is worth an alert; `None`: never, as for a policy whose culprits speak for it.
+    pub raise: Option<Raise>,
 }
 
 impl Finding {

@@ -86,7 +86,7 @@ impl Seat {
 
 fn track(answer: &str, since: Timestamp<Utc>) -> Track {
     let answer = Answer::from_word(answer).unwrap_or(Answer::Unknown);
-    Track { answer, since, open: None, calm_since: None, raise: Raise::default() }
+    Track { answer, since, open: None, calm_since: None, raise: Some(Raise::default()) }
 }
 
 /// An alert that is open says what is now, not what was when it opened.

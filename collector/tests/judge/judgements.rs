@@ -74,6 +74,12 @@ async fn findings_say_what_breaks() {
     let evidence = "SELECT (evidence->>'pairs_certain')::int8 FROM store.finding
                     WHERE finding_key = 'token-skew:keystone-jws:policy'";
     assert_eq!(world.number(evidence).await, 4);
+    let alerts = "SELECT string_agg(finding_key, ' ' ORDER BY rule) FROM store.alert";
+    assert_eq!(
+        world.text(alerts).await,
+        format!("drift:budget:host-{issuer} token-skew:keystone-jws:host-{issuer}"),
+        "one alert for each thing that breaks, none for the policy as a whole"
+    );
     let order = "SELECT count(*) FROM store.finding WHERE rule = 'log-skew' AND answer = 'safe'";
     assert_eq!(world.number(order).await, 1);
     let summary = "SELECT summary FROM store.alert WHERE rule = 'drift'";

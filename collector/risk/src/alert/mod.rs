@@ -81,8 +81,8 @@ pub struct Track {
     pub open: Option<Answer>,
     /// Since when the cause of the open alert has been gone.
     pub calm_since: Option<Timestamp<Utc>>,
-    /// The policy's terms when it was last found.
-    pub raise: Raise,
+    /// The policy's terms when it was last found; `None`: never an alert.
+    pub raise: Option<Raise>,
 }
 
 /// Every finding that is not forgotten, by key.
@@ -163,22 +163,28 @@ impl Track {
 
     /// Moves on with the answer already set.
     fn advance(&mut self, near_limit: bool, now: Timestamp<Utc>) -> Option<Reason> {
-        let possible_lasts =
-            self.raise.possible_after.is_some_and(|after| now - self.since >= after);
+        let possible_after = self.raise.and_then(|raise| raise.possible_after);
+        let possible_lasts = possible_after.is_some_and(|after| now - self.since >= after);
         let calm = match self.answer {
             Answer::Safe => !near_limit,
-            Answer::Possible => self.raise.possible_after.is_none(),
-            Answer::Certain | Answer::Unknown => false,
+            Answer::Possible => possible_after.is_none(),
+            Answer::Certain => self.raise.is_none(),
+            Answer::Unknown => false,
         };
         self.calm_since = match self.open {
             Some(_) if calm => self.calm_since.or(Some(now)),
             _ => None,
         };
-        let gone = self.calm_since.is_some_and(|since| now - since >= self.raise.resolve_after);
+        let resolve_after = self.raise.unwrap_or_default().resolve_after;
+        let gone = self.calm_since.is_some_and(|since| now - since >= resolve_after);
         let (open, reason) = match (self.open, self.answer) {
-            (None, Answer::Certain) => (Some(Answer::Certain), Reason::Opened),
+            (None, Answer::Certain) if self.raise.is_some() => {
+                (Some(Answer::Certain), Reason::Opened)
+            }
             (None, Answer::Possible) if possible_lasts => (Some(Answer::Possible), Reason::Opened),
-            (Some(Answer::Possible), Answer::Certain) => (Some(Answer::Certain), Reason::Worsened),
+            (Some(Answer::Possible), Answer::Certain) if self.raise.is_some() => {
+                (Some(Answer::Certain), Reason::Worsened)
+            }
             (Some(Answer::Certain), Answer::Possible) if possible_lasts => {
                 (Some(Answer::Possible), Reason::Eased)
             }

@@ -26,7 +26,7 @@ fn finding(subject: &str, answer: Answer, near_limit: bool, raise: Raise) -> Fin
         advice: "a".into(),
         evidence: vec![],
         listed: true,
-        raise,
+        raise: Some(raise),
     }
 }
 
@@ -116,11 +116,26 @@ fn possible_counts_as_cured_where_it_never_raises() {
     );
 }
 
+/// A finding that is never an alert opens none; one that stops being an alert ends it.
+#[test]
+fn some_findings_are_never_alerts() {
+    let at = |s| Timestamp::from_ns(0) + Span::from_secs(s);
+    let silenced = Finding { raise: None, ..finding("x", Answer::Certain, false, TERMS) };
+    let (alerts, told) = Alerts::default().step(core::slice::from_ref(&silenced), at(0));
+    assert_eq!((alerts.open(), told), (0, vec![]));
+    let (alerts, _) = alerts.step(&[finding("x", Answer::Certain, false, TERMS)], at(1));
+    assert_eq!(alerts.open(), 1);
+    let (alerts, _) = alerts.step(core::slice::from_ref(&silenced), at(2));
+    let (alerts, told) = alerts.step(core::slice::from_ref(&silenced), at(7));
+    assert_eq!((alerts.open(), told[0].reason), (0, Reason::Resolved));
+}
+
 /// A restart neither repeats an opening nor forgets how long an answer has lasted.
 #[test]
 fn a_restart_is_not_news() {
     let at = |s| Timestamp::from_ns(0) + Span::from_secs(s);
-    let track = |answer, open| Track { answer, since: at(0), open, calm_since: None, raise: TERMS };
+    let track =
+        |answer, open| Track { answer, since: at(0), open, calm_since: None, raise: Some(TERMS) };
     let alerts = Alerts::restore([
         ("drift:budget:x".to_string(), track(Answer::Certain, Some(Answer::Certain))),
         ("drift:budget:y".to_string(), track(Answer::Possible, None)),

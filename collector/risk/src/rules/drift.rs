@@ -66,7 +66,7 @@ fn judge(host: &HostView, window: HostWindow, bounds: Bounds, policy: &Policy) -
             bounds.magnitude()
         ),
     };
-    finding.advice = attribution::advice(host);
+    finding.advice = attribution::advice(host, answer);
     finding.evidence = attribution::evidence(host);
     finding.evidence.push(Evidence::span("offset_ns", window.offset));
     finding.evidence.push(Evidence::span("sampled_lo_ns", window.bounds.lo()));
@@ -83,7 +83,7 @@ fn unknown(host: &HostView, policy: &Policy) -> Finding {
         },
         consequence: String::from("Whether it keeps its budget cannot be told."),
         advice: match host.window {
-            None => attribution::advice(host),
+            None => attribution::advice(host, Answer::Unknown),
             Some(_) => format!("See why no fresh sample of {name} arrives."),
         },
         evidence: attribution::evidence(host),
@@ -108,6 +108,6 @@ fn blank(host: &HostView, policy: &Policy) -> Finding {
         advice: String::new(),
         evidence: Vec::new(),
         listed: false,
-        raise: policy.raise,
+        raise: Some(policy.raise),
     }
 }

@@ -45,20 +45,30 @@ impl Policy {
     }
 }
 
-/// One finding for the policy as a whole, always; one for each host that certainly breaks the order;
+/// One finding for the policy as a whole, always; one for each host that certainly breaks the order, or may
+/// where that is worth an alert;
 /// and an unlisted one for each host without a window.
 pub fn evaluate(view: &FleetView, policy: &Policy) -> Vec<Finding> {
     let group = Group::select(view, &policy.hosts, policy.max_age);
     let pairs = Pairs::new(&group.clocks, &group.clocks, policy.gap);
     let mut findings = alloc::vec![summary(policy, &group, &pairs)];
-    findings.extend(pairs.culprits(Answer::Certain).iter().map(|c| culprit(policy, c)));
+    let certain = pairs.culprits(Answer::Certain);
+    findings.extend(certain.iter().map(|c| culprit(policy, c, Answer::Certain)));
+    // With wide windows nearly every host may break the order: named only where that is an alert.
+    if policy.raise.possible_after.is_some() {
+        let named: Vec<i64> = certain.iter().map(|c| c.host().host_id).collect();
+        let possible = pairs.culprits(Answer::Possible);
+        let unnamed = possible.iter().filter(|c| !named.contains(&c.host().host_id));
+        findings.extend(unnamed.map(|c| culprit(policy, c, Answer::Possible)));
+    }
     findings.extend(group.blind.iter().map(|host| unknown(policy, host)));
     findings
 }
 
 fn summary(policy: &Policy, group: &Group<'_>, pairs: &Pairs<'_>) -> Finding {
     let (hosts, blind) = (group.len(), group.blind.len());
-    let mut finding = Finding { listed: true, ..blank(policy, "policy".into()) };
+    let blank = blank(policy, "policy".into());
+    let mut finding = Finding { listed: true, raise: None, ..blank };
     finding.evidence = alloc::vec![
         Evidence::count("hosts", hosts),
         Evidence::count("hosts_without_window", blind),
@@ -102,7 +112,7 @@ fn summary(policy: &Policy, group: &Group<'_>, pairs: &Pairs<'_>) -> Finding {
         finding.advice = match finding.answer {
             Answer::Certain => {
                 let who = pair.culprit().host;
-                format!("Begin with {}. {}", who.name, attribution::advice(who))
+                format!("Begin with {}. {}", who.name, attribution::advice(who, Answer::Certain))
             }
             _ => format!(
                 "The two windows together are {} wide: nearer or more sources make them narrower. \
@@ -153,7 +163,7 @@ fn consequence(policy: &Policy, pair: &Pair<'_>, answer: Answer) -> String {
     text
 }
 
-fn culprit(policy: &Policy, culprit: &Culprit<'_>) -> Finding {
+fn culprit(policy: &Policy, culprit: &Culprit<'_>, answer: Answer) -> Finding {
     let host = culprit.host();
     let lead = culprit.pair.lead();
     let lead_of_host = if culprit.leads { lead } else { -lead };
@@ -161,19 +171,20 @@ fn culprit(policy: &Policy, culprit: &Culprit<'_>) -> Finding {
     evidence.push(Evidence::count("affected", culprit.against));
     evidence.push(Evidence::count("compared_with", culprit.of));
     Finding {
-        answer: Answer::Certain,
+        answer,
         listed: true,
         host: Some(host.host_id),
         peer: Some(culprit.peer().host_id),
         interval: Some(lead),
         summary: format!("{} is {}.", host.name, ahead_of(lead_of_host, &culprit.peer().name)),
         consequence: format!(
-            "Its lines sort wrongly against {} of {} hosts. {}",
+            "Its lines {} sort wrongly against {} of {} hosts. {}",
+            if answer == Answer::Certain { "certainly" } else { "may" },
             culprit.against,
             culprit.of,
-            consequence(policy, &culprit.pair, Answer::Certain)
+            consequence(policy, &culprit.pair, answer)
         ),
-        advice: attribution::advice(host),
+        advice: attribution::advice(host, answer),
         evidence,
         ..blank(policy, Finding::about_host(host.host_id))
     }
@@ -203,6 +214,6 @@ fn blank(policy: &Policy, subject: String) -> Finding {
         advice: String::new(),
         evidence: Vec::new(),
         listed: false,
-        raise: policy.raise,
+        raise: Some(policy.raise),
     }
 }

@@ -71,6 +71,6 @@ fn judge(view: &FleetView, host: &HostView, policy: &Policy) -> Finding {
             Vec::new()
         },
         listed: silent,
-        raise: policy.raise,
+        raise: Some(policy.raise),
     }
 }

@@ -149,7 +149,8 @@ fn summary(
         Some(side) if blind == 0 => side.answer,
         _ => Answer::Unknown,
     };
-    let mut finding = Finding { answer, listed: true, ..blank(policy, "policy".into()) };
+    let blank = blank(policy, "policy".into());
+    let mut finding = Finding { answer, listed: true, raise: None, ..blank };
     let shown = worst.and_then(|side| Some((side, side.pairs.widest()?)));
     match shown {
         None => (finding.summary, finding.advice) = phrases::no_pairs(policy, issuers, validators),
@@ -177,7 +178,7 @@ fn culprit(policy: &Policy, judged: &Judged<'_>, culprit: &Culprit<'_>, answer: 
     finding.host = Some(host.host_id);
     finding.peer = Some(culprit.peer().host_id);
     (finding.summary, finding.consequence) = phrases::culprit(policy, judged, culprit, answer);
-    finding.advice = attribution::advice(host);
+    finding.advice = attribution::advice(host, answer);
     finding.evidence = attribution::evidence(host);
     finding.evidence.push(Evidence::count("affected", culprit.against));
     finding.evidence.push(Evidence::count("compared_with", culprit.of));
@@ -241,6 +242,6 @@ fn blank(policy: &Policy, subject: String) -> Finding {
         advice: String::new(),
         evidence: Vec::new(),
         listed: false,
-        raise: policy.raise,
+        raise: Some(policy.raise),
     }
 }

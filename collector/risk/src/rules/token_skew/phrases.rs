@@ -63,7 +63,7 @@ pub(super) fn summary(
             let who = pair.culprit().host;
             (
                 consequence(policy, judged, pair, answer, None),
-                format!("Begin with {}. {}", who.name, attribution::advice(who)),
+                format!("Begin with {}. {}", who.name, attribution::advice(who, answer)),
             )
         }
         Answer::Safe => (String::from("No token is refused because of a clock."), String::new()),
