@@ -63,22 +63,29 @@ pub fn make_state_dir(path: &Path) -> Result<()> {
 pub struct CredentialFile {
     path: PathBuf,
     join_token_file: Option<PathBuf>,
+    /// A credential that the disk refused to take; it serves until the agent ends.
+    unwritten: Option<Secret>,
 }
 
 impl CredentialFile {
     /// Does not touch the files yet.
     pub fn new(state_dir: &Path, join_token_file: Option<PathBuf>) -> Self {
-        Self { path: state_dir.join("credential"), join_token_file }
+        Self { path: state_dir.join("credential"), join_token_file, unwritten: None }
     }
 }
 
 impl Credentials for CredentialFile {
     fn credential(&self) -> io::Result<Option<Secret>> {
-        read_secret(&self.path)
+        match &self.unwritten {
+            Some(credential) => Ok(Some(credential.clone())),
+            None => read_secret(&self.path),
+        }
     }
 
     fn keep(&mut self, credential: &Secret) -> io::Result<()> {
-        replace(&self.path, credential.expose())
+        let written = replace(&self.path, credential.expose());
+        self.unwritten = written.is_err().then(|| credential.clone());
+        written
     }
 
     fn join_token(&self) -> io::Result<Option<Secret>> {
@@ -103,4 +110,53 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn scratch(test: &str) -> PathBuf {
+        let path =
+            std::env::temp_dir().join(format!("truechimer-identity-{test}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        make_state_dir(&path).unwrap();
+        path
+    }
+
+    /// Proves that the host keeps its id, that a damaged one is not silently replaced, and that only
+    /// the first start in a boot counts as one.
+    #[test]
+    fn a_host_keeps_its_id() {
+        let dir = scratch("id");
+        let id = host_id(&dir).unwrap();
+        assert_eq!(host_id(&dir).unwrap(), id);
+        let boot = BootId::from_bytes([1; 16]);
+        assert!(is_first_start(&dir, boot));
+        assert!(!is_first_start(&dir, boot));
+        assert!(is_first_start(&dir, BootId::from_bytes([2; 16])));
+        fs::write(dir.join("host-id"), "damaged").unwrap();
+        assert!(host_id(&dir).unwrap_err().to_string().contains("host-id"));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// Proves that the credential is kept for its owner only, and serves on when the disk refuses it.
+    #[test]
+    fn a_credential_is_kept() {
+        let dir = scratch("credential");
+        let token = dir.join("token");
+        let mut file = CredentialFile::new(&dir, Some(token.clone()));
+        assert_eq!(file.join_token().unwrap(), None);
+        fs::write(token, "tcj_x\n").unwrap();
+        assert_eq!(file.join_token().unwrap(), Some(Secret::new("tcj_x")));
+        assert_eq!(file.credential().unwrap(), None);
+        file.keep(&Secret::new("tch_one")).unwrap();
+        assert_eq!(file.credential().unwrap(), Some(Secret::new("tch_one")));
+        let mode = fs::metadata(dir.join("credential")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::remove_dir_all(&dir).unwrap();
+        assert!(file.keep(&Secret::new("tch_two")).is_err());
+        assert_eq!(file.credential().unwrap(), Some(Secret::new("tch_two")));
+    }
 }

@@ -28,7 +28,8 @@ pub trait Credentials: Send {
     /// The credential, if the host has enrolled before.
     fn credential(&self) -> io::Result<Option<Secret>>;
 
-    /// Keeps the credential that enrolment gave.
+    /// Keeps the credential that enrolment gave. It is given only once: even after an error,
+    /// [`credential`](Self::credential) gives it as long as the process lives.
     fn keep(&mut self, credential: &Secret) -> io::Result<()>;
 
     /// The join token, read again at every attempt so that it may be put in place later.

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub use backlog::{Backlog, PendingBatch};
 pub use backoff::Backoff;
@@ -115,7 +115,8 @@ impl UplinkError {
     fn is_denial(&self) -> bool {
         match self {
             Self::Rpc(status) => {
-                matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied)
+                use Code::{AlreadyExists, PermissionDenied, Unauthenticated};
+                matches!(status.code(), Unauthenticated | PermissionDenied | AlreadyExists)
             }
             Self::NoJoinToken => true,
             _ => false,
@@ -133,6 +134,11 @@ fn describe(status: &Status) -> String {
                 status.message()
             )
         }
+        Code::AlreadyExists => format!(
+            "this host has enrolled before, but its credential is gone from the state directory: \
+             revoke the host at the collector, then it enrols again ({})",
+            status.message()
+        ),
         code => format!("the collector answered {code:?}: {}", status.message()),
     }
 }
@@ -206,7 +212,11 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
         if credential.expose().is_empty() {
             return Err(UplinkError::Protocol("enrolment gave no credential"));
         }
-        self.credentials.keep(&credential)?;
+        if let Err(failure) = self.credentials.keep(&credential) {
+            error!(host.id = %self.reporter.host,
+                "cannot keep the credential ({failure}): after a restart this host has to be revoked \
+                 at the collector and enrolled again");
+        }
         info!(host.id = %self.reporter.host, host.name = self.reporter.info.name,
             "enrolled with the collector as {}", self.reporter.info.name);
         Ok(credential)
