@@ -11,9 +11,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt::init();
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4470".to_owned());
     let store = Store::connect(std::env::var("DATABASE_URL")?.parse()?, 8).await?;
-    let password = web::password::hash("admin")?;
-    if store.add_user("admin", &password).await.is_err() {
-        store.set_password("admin", &password).await?;
+    if store.user_by_name("admin").await?.is_none() {
+        store.add_user("admin", &web::password::hash("admin")?).await?;
     }
     let router = web::router(WebState::new(store, WebConfig::default()));
     let listener = tokio::net::TcpListener::bind(&address).await?;

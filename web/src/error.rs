@@ -1,12 +1,11 @@
 use askama::Template;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::CookieJar;
 use store::pages::ReadError;
 
-use crate::WebState;
 use crate::session::Frame;
 
 /// Why a request got no page.
@@ -121,16 +120,16 @@ impl IntoResponse for Error {
 
 /// For a query parameter: everything but plain path characters as %XX.
 pub(crate) fn escape(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut out, byte| {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {
-                out.push(byte.into())
+                out.push(byte.into());
             }
-            _ => write!(out, "%{byte:02X}").unwrap_or_default(),
+            _ => out.push_str(&format!("%{byte:02X}")),
         }
-        out
-    })
+    }
+    out
 }
 
 #[derive(Template)]
@@ -144,13 +143,7 @@ struct ErrorPage {
 }
 
 /// Gives every error its page, in the viewer's theme; scripts get plain text.
-pub(crate) async fn render(
-    State(_): State<WebState>,
-    cookies: CookieJar,
-    uri: Uri,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn render(cookies: CookieJar, uri: Uri, request: Request, next: Next) -> Response {
     let machine = uri.path().starts_with("/api/") || uri.path() == "/live";
     let again = uri.path_and_query().map_or("/", |address| address.as_str()).to_owned();
     let response = next.run(request).await;

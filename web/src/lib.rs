@@ -38,7 +38,7 @@ pub fn router(state: WebState) -> Router {
         .route("/sign-out", post(sign_in::sign_out))
         .route("/static/{*path}", get(assets::serve))
         .fallback(error::no_such_page)
-        .layer(middleware::from_fn_with_state(state.clone(), error::render))
+        .layer(middleware::from_fn(error::render))
         .layer(middleware::from_fn(headers::secure))
         .with_state(state)
 }

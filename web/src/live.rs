@@ -106,7 +106,8 @@ pub(crate) async fn stream(
         .map(move |push| {
             let _seat = &seat;
             Ok(match push {
-                Some(Push::Change(change)) => Event::default().event(change.word()).data(""),
+                // Browsers drop events without data.
+                Some(Push::Change(change)) => Event::default().event(change.word()).data("changed"),
                 _ => {
                     let up = database_up.load(Ordering::Relaxed);
                     Event::default().event("tick").data(if up { "connected" } else { "database" })

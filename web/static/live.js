@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const LOST_AFTER_MS = 5000; // the server says something every 2 s
+  const LOST_AFTER_MS = 4200; // the server says something every 2 s
   const SETTLE_MS = 300; // changes come in bursts
   const LEAST_PAUSE_MS = 2000; // between two fetches
   const RELEVANT = /^\/(alerts|risks)/.test(location.pathname)
@@ -47,12 +47,14 @@
     for (const change of RELEVANT) stream.addEventListener(change, refresh);
     // A refusal (signed out, server restarting) ends the stream for good: try anew by ourselves.
     stream.addEventListener("error", () => {
-      if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
+      if (stream.readyState !== EventSource.CLOSED) return;
+      setTimeout(connect, 2000);
+      refresh(); // leads to the sign-in page if the session is over
     });
   }
   setInterval(() => {
     if (performance.now() - heard > LOST_AFTER_MS && connectedBefore) show("lost");
-  }, 500);
+  }, 300);
   addEventListener("pagehide", () => stream?.close());
   addEventListener("pageshow", (event) => event.persisted && connect());
   connect();
@@ -79,8 +81,9 @@
       const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
       apply(fresh);
       document.dispatchEvent(new CustomEvent("live:refreshed"));
-    } catch {
+    } catch (error) {
       // The dot tells of a lost connection; the next tick after it fetches again.
+      console.debug("not refreshed:", error);
     } finally {
       last = performance.now();
       timer = 0;

@@ -22,9 +22,9 @@ pub(crate) async fn check(
 ) -> Result<bool, Error> {
     let turn = state.password_checks().acquire().await;
     let _turn = turn.map_err(|closed| Error::Internal(Box::new(closed)))?;
-    tokio::task::spawn_blocking(move || match known {
-        Some(hash) => verify(&password, &hash),
-        None => verify(&password, nobody()) && false,
+    tokio::task::spawn_blocking(move || {
+        let fits = verify(&password, known.as_deref().unwrap_or_else(|| nobody()));
+        fits && known.is_some()
     })
     .await
     .map_err(|failed| Error::Internal(Box::new(failed)))

@@ -57,8 +57,15 @@ async fn every_page_reads_in_full(pool: PgPool) {
         let page = site.get(address).await;
         assert_eq!(page.status, StatusCode::OK, "{address}");
         page.says(&words);
-        for inline in [" style=\"", "<style", "<script>", " onclick=", "javascript:", "http-equiv", "<abbr title=\"\""]
-        {
+        for inline in [
+            " style=\"",
+            "<style",
+            "<script>",
+            " onclick=",
+            "javascript:",
+            "http-equiv",
+            "<abbr title=\"\"",
+        ] {
             assert!(!page.text.contains(inline), "{address} has {inline}");
         }
         let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
