@@ -145,6 +145,7 @@
   function morphRows(body, fresh) {
     const rows = new Map([...body.rows].map((row) => [row.dataset.key, row]));
     const still = held(body);
+    const quiet = body.closest("[data-quiet]") !== null; // every row is new all the time
     let added = 0;
     let at = null;
     for (const wanted of fresh.rows) {
@@ -154,8 +155,10 @@
         morph(row, wanted);
       } else {
         row = document.importNode(wanted, true);
-        row.classList.add("is-new");
-        added += 1;
+        if (!quiet) {
+          row.classList.add("is-new");
+          added += 1;
+        }
         if (still) body.append(row);
       }
       if (!still) {

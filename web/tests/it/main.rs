@@ -1,5 +1,6 @@
 //! The pages against a real database, as a browser without scripts sees them. Needs DATABASE_URL of a
 //! Postgres that may create databases.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod data;
 mod errors;
