@@ -94,8 +94,9 @@ pub fn external(config: &Config) -> anyhow::Result<Option<PgConnectOptions>> {
         (None, None) => return Ok(None),
     };
     // The URL itself stays out of the message: it may hold a password.
-    let options = url.trim().parse::<PgConnectOptions>();
-    let options =
-        options.map_err(|_| anyhow::anyhow!("[database] url is not a postgres:// URL"))?;
+    let url = url.trim();
+    let known = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+    let options = url.parse::<PgConnectOptions>().ok().filter(|_| known);
+    let options = options.context("[database] url is not a postgres:// URL")?;
     Ok(Some(options.application_name("truechimer")))
 }

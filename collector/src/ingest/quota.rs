@@ -55,8 +55,8 @@ mod tests {
     use super::*;
 
     /// Proves that a host gets its burst at once, then its rate and no more.
-    #[tokio::test(start_paused = true)]
-    async fn burst_then_rate() {
+    #[test]
+    fn burst_then_rate() {
         let quota = Quota { per_second: 20.0, burst: 100.0 };
         let start = Instant::now();
         let mut bucket = Bucket::full(quota, start);

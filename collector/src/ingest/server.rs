@@ -26,12 +26,15 @@ const KEEPALIVE_LIMIT: Duration = Duration::from_secs(20);
 const STREAMS_PER_CONNECTION: u32 = 1_024;
 /// What was received gets so long to be committed and answered when we stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// Connections without a session get so long to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The running ingest role.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     drain: CancellationToken,
+    finish: CancellationToken,
     give_up: CancellationToken,
     sessions: TaskTracker,
     server: JoinHandle<()>,
@@ -50,7 +53,8 @@ impl Server {
         config: &Ingest,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
-        let (drain, give_up) = (CancellationToken::new(), CancellationToken::new());
+        let (drain, finish) = (CancellationToken::new(), CancellationToken::new());
+        let give_up = CancellationToken::new();
         let (queue, jobs) = Queue::new(metrics.clone());
         let refusals = Refusals::new(metrics.clone());
         let writer = Writer {
@@ -58,6 +62,7 @@ impl Server {
             linger: span::std(config.linger),
             refusals: refusals.clone(),
             metrics: metrics.clone(),
+            finish: finish.clone(),
             give_up: give_up.clone(),
         };
         let sessions = Sessions::new(Quota::new(config), metrics.clone());
@@ -79,6 +84,7 @@ impl Server {
         Ok(Self {
             address,
             drain,
+            finish,
             give_up,
             sessions: tasks,
             server,
@@ -97,21 +103,22 @@ impl Server {
     pub async fn stop(self) {
         self.drain.cancel();
         self.sessions.close();
-        let abort = self.server.abort_handle();
-        let drained = async {
-            self.sessions.wait().await;
-            let _ = self.server.await;
-        };
-        if tokio::time::timeout(DRAIN_LIMIT, drained).await.is_err() {
+        if tokio::time::timeout(DRAIN_LIMIT, self.sessions.wait()).await.is_err() {
             tracing::warn!("sessions did not end in time; what they hold is not acknowledged");
-            abort.abort();
             self.give_up.cancel();
         }
-        let stop_writer = self.writer.abort_handle();
-        if tokio::time::timeout(DRAIN_LIMIT, self.writer).await.is_err() {
-            stop_writer.abort();
-        }
+        self.finish.cancel();
+        end_within(DRAIN_LIMIT, self.writer).await;
+        // The last answers leave; connections that never spoke are not waited for.
+        end_within(CLOSE_LIMIT, self.server).await;
         let _ = self.watch.await;
+    }
+}
+
+async fn end_within(limit: Duration, task: JoinHandle<()>) {
+    let abort = task.abort_handle();
+    if tokio::time::timeout(limit, task).await.is_err() {
+        abort.abort();
     }
 }
 

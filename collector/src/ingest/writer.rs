@@ -77,6 +77,8 @@ pub(super) struct Writer {
     pub(super) linger: Duration,
     pub(super) refusals: Refusals,
     pub(super) metrics: Metrics,
+    /// Cancelled: no session is left, so nothing comes after what waits.
+    pub(super) finish: CancellationToken,
     /// Cancelled: no more tries; what is not committed stays with the agents.
     pub(super) give_up: CancellationToken,
 }
@@ -88,7 +90,7 @@ struct Announcements {
 }
 
 impl Writer {
-    /// Runs until every [`Queue`] is dropped and what they held is answered.
+    /// Runs until `finish`, then answers what waits.
     pub(super) async fn run(self, mut jobs: mpsc::Receiver<Job>) {
         let mut tick = tokio::time::interval(ANNOUNCE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -97,6 +99,11 @@ impl Writer {
             let mut taken = Vec::new();
             tokio::select! {
                 n = jobs.recv_many(&mut taken, QUEUE_BATCHES) => if n == 0 { break },
+                // Not by dropping the senders: a connection that says nothing keeps one.
+                () = self.finish.cancelled(), if !jobs.is_closed() => {
+                    jobs.close();
+                    continue;
+                }
                 _ = tick.tick() => {}
             }
             if taken.is_empty() {
