@@ -133,7 +133,7 @@ pub(crate) async fn show(
         range,
         history: history.iter().rev().map(|b| HistoryRow::new(b, host.budget_ns, now)).collect(),
         sources: sources.into_iter().map(SourceRow::new).collect(),
-        risks: findings.into_iter().map(|finding| Risk::new(finding, now)).collect(),
+        risks: super::risks::of_host(findings, now),
         events: events.into_iter().map(|event| EventRow::new(event, now)).collect(),
         refusals: refusals.into_iter().map(|refusal| RefusalRow::new(refusal, now)).collect(),
         frame: viewer.frame(&state, &host.name, "fleet").await?,

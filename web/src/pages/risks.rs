@@ -11,15 +11,28 @@ use crate::present::{self, Band, Mark, Moment, Quantity};
 use crate::session::{Frame, Viewer};
 use crate::{Error, WebState};
 
+/// Culprits of a policy shown at once; the others are one click away.
+const CULPRITS_SHOWN: usize = 5;
+
 #[derive(Template)]
 #[template(path = "risks.html")]
 struct RisksPage {
     frame: Frame,
-    policies: usize,
     lead: String,
-    urgent: Vec<Risk>,
-    unknown: Vec<Risk>,
-    safe: Vec<Risk>,
+    groups: Vec<Group>,
+}
+
+/// Policies of like answers under one heading.
+struct Group {
+    heading: &'static str,
+    policies: Vec<Policy>,
+}
+
+/// A policy: its own answer, and the hosts because of which it is not safe.
+struct Policy {
+    own: Risk,
+    culprits: Vec<Risk>,
+    more: Vec<Risk>,
 }
 
 /// One finding in words and as a drawing.
@@ -72,24 +85,69 @@ pub(crate) async fn show(
     let now = viewer.now();
     let findings = state.store().findings(None).await?;
     let frame = viewer.frame(&state, "Risks", "risks").await?;
-    let policies = findings.len();
-    let (mut urgent, mut unknown, mut safe) = (Vec::new(), Vec::new(), Vec::new());
-    for finding in findings {
-        let risk = Risk::new(finding, now);
-        match risk.mark.answer {
-            Answer::Certain | Answer::Possible => urgent.push(risk),
-            Answer::Unknown => unknown.push(risk),
-            Answer::Safe => safe.push(risk),
+    let policies = policies(findings.into_iter().map(|finding| Risk::new(finding, now)).collect());
+    let with = |answers: &[Answer]| {
+        policies.iter().filter(|policy| answers.contains(&policy.own.mark.answer)).count()
+    };
+    let lead = lead(with(&[Answer::Certain, Answer::Possible]), with(&[Answer::Unknown]));
+    Ok(Html(RisksPage { frame, lead, groups: groups(policies) }.render()?))
+}
+
+impl Policy {
+    fn more_words(&self) -> String {
+        present::count(self.more.len() as i64, "more host")
+    }
+}
+
+/// Puts the culprits of a policy beneath it; the order of the policies stays.
+fn policies(risks: Vec<Risk>) -> Vec<Policy> {
+    let (own, mut others): (Vec<_>, Vec<_>) = risks.into_iter().partition(Risk::is_policy);
+    let mut policies: Vec<Policy> = Vec::new();
+    for own in own {
+        let (mut culprits, rest): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|risk| risk.same_policy(&own));
+        others = rest;
+        let more = culprits.split_off(culprits.len().min(CULPRITS_SHOWN));
+        policies.push(Policy { own, culprits, more });
+    }
+    // A culprit whose policy has no answer of its own stands for itself.
+    let alone = |own| Policy { own, culprits: Vec::new(), more: Vec::new() };
+    policies.extend(others.into_iter().map(alone));
+    policies.sort_by_key(|policy| std::cmp::Reverse(policy.own.mark.answer));
+    policies
+}
+
+fn groups(policies: Vec<Policy>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for policy in policies {
+        let heading = match policy.own.mark.answer {
+            Answer::Certain | Answer::Possible => "At risk",
+            Answer::Unknown => "Unknown",
+            Answer::Safe => "Safe",
+        };
+        match groups.last_mut() {
+            Some(group) if group.heading == heading => group.policies.push(policy),
+            _ => groups.push(Group { heading, policies: vec![policy] }),
         }
     }
-    let lead = lead(urgent.len(), unknown.len());
-    Ok(Html(RisksPage { frame, policies, lead, urgent, unknown, safe }.render()?))
+    groups
+}
+
+/// What to show of a host's findings: what it is found guilty of or suffers from, each once.
+pub(crate) fn of_host(findings: Vec<FindingRow>, now: At) -> Vec<Risk> {
+    let risks: Vec<Risk> = findings.into_iter().map(|finding| Risk::new(finding, now)).collect();
+    let told = |own: &Risk| risks.iter().any(|risk| !risk.is_policy() && risk.same_policy(own));
+    let kept: Vec<bool> = risks
+        .iter()
+        .map(|risk| risk.mark.answer != Answer::Safe && !(risk.is_policy() && told(risk)))
+        .collect();
+    risks.into_iter().zip(kept).filter_map(|(risk, kept)| kept.then_some(risk)).collect()
 }
 
 /// The state of all policies in one line.
-fn lead(urgent: usize, unknown: usize) -> String {
+fn lead(at_risk: usize, unknown: usize) -> String {
     let policies = |n: usize| if n == 1 { "1 policy".to_owned() } else { format!("{n} policies") };
-    let breaks = match urgent {
+    let breaks = match at_risk {
         0 => "No policy is known to break.".to_owned(),
         n => format!("{} broken or at risk.", policies(n)),
     };
@@ -100,6 +158,15 @@ fn lead(urgent: usize, unknown: usize) -> String {
 }
 
 impl Risk {
+    /// Whether it is a policy's own answer; the others name one host because of which it is so.
+    fn is_policy(&self) -> bool {
+        self.key.ends_with(":policy")
+    }
+
+    fn same_policy(&self, other: &Self) -> bool {
+        (self.kind, &self.policy) == (other.kind, &other.policy)
+    }
+
     pub(crate) fn new(finding: FindingRow, now: At) -> Self {
         let bounds = present::bounds(finding.lo_ns, finding.hi_ns);
         Self {

@@ -49,7 +49,7 @@ async fn every_page_reads_in_full(pool: PgPool) {
                 "GPS",
                 "16.0 s",
                 "chronyd",
-                "Tokens are refused.",
+                "It alone breaks jws.",
                 "data-series=\"/api/hosts/",
             ],
         ),
@@ -138,4 +138,28 @@ async fn assets_carry_their_version(pool: PgPool) {
         assert_eq!(site.get(missing).await.status, StatusCode::NOT_FOUND, "{missing}");
     }
     assert_eq!(site.get("/static/vendor/uPlot.iife.min.js").await.status, StatusCode::OK);
+}
+
+/// Proves that a policy is told once, with its culprits beneath it, and that a host's page tells what
+/// the host is guilty of and not the policy as well.
+#[sqlx::test(migrator = "store::MIGRATIONS")]
+async fn culprits_stand_beneath_their_policy(pool: PgPool) {
+    data::host(&pool, 1, "ctl-1", "keystone", "certain", 690, 710).await;
+    data::host(&pool, 2, "ctl-2", "keystone", "safe", -3, 2).await;
+    data::judgement(&pool).await;
+    let mut site = Site::signed_in(pool).await;
+    let risks = site.get("/risks").await;
+    risks.says(&["1 policy broken or at risk. About 1 policy nobody can say."]);
+    risks.in_order(&[
+        "At risk",
+        "ctl-1 is 700 ms ahead of ctl-2",
+        "Because of",
+        "ctl-1 leads 1 host",
+        ">Unknown<",
+        ">Safe<",
+    ]);
+    let host = site.get(&format!("/hosts/{}", data::uuid(1))).await;
+    host.says(&["ctl-1 leads 1 host", "It alone breaks jws."]);
+    assert!(!host.text.contains("ctl-1 is 700 ms ahead of ctl-2"), "told twice");
+    assert!(!host.text.contains("No pair is further apart"), "what is safe does not break");
 }
