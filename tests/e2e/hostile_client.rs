@@ -1,26 +1,29 @@
 use anyhow::{Context, Result, ensure};
 use fleet_proto::pb;
 use fleet_proto::pb::collector_message::Message as FromCollector;
-use house_tests::{Client, House};
+use house_tests::{Client, House, eventually, metric};
 use uuid::Uuid;
 
 /// 2200-01-01: a host clock that is far ahead, or a liar.
 const YEAR_2200_NS: i64 = 7_258_118_400_000_000_000;
+
+/// How long the collector waits for answers to be read, and for the next batch.
+const PATIENCE: &str = "[ingest]\nidle-timeout = \"5 s\"\n";
 
 /// Proves that no client can report for another host, write into the future, or stop the collector
 /// with what it sends or does not read: each is refused in words and counted, and a well-behaved
 /// host is served all the while.
 #[tokio::test]
 async fn hostile_clients_are_refused_and_stop_nobody() -> Result<()> {
-    let mut house = House::start("").await?;
+    let mut house = House::start(PATIENCE).await?;
     let enrol = async |name| Client::enrol(&house.grpc_url(), &house.join_token(), name).await;
     let good = enrol("good").await?;
     let bad = enrol("bad").await?;
     let mut served = good.session().await?;
-    let mut seq = 0;
+    let mut seq = 0i64;
     let mut good_is_served = async || -> Result<()> {
         seq += 1;
-        served.send(good.batch(vec![good.report(seq)])).await?;
+        served.send(good.batch(vec![good.report(seq.cast_unsigned())])).await?;
         let answer = served.answer().await?;
         ensure!(matches!(answer, FromCollector::Ack(_)), "the good host gets {answer:?}");
         Ok(())
@@ -33,8 +36,16 @@ async fn hostile_clients_are_refused_and_stop_nobody() -> Result<()> {
     good_is_served().await?;
     the_future(&bad).await?;
     good_is_served().await?;
-    never_reads(&bad).await?;
-    good_is_served().await?;
+    let slow = tokio::spawn(never_reads(bad));
+    eventually("the slow reader is cut off", super::SOON, async || {
+        good_is_served().await?;
+        let page = house.metrics().await?;
+        let cut = metric(&page, "truechimer_ingest_refusals_total{reason=\"slow-reader\"}") > 0.0;
+        Ok(if cut { Ok(()) } else { Err("it is not") })
+    })
+    .await?;
+    assert_eq!(house.metric("truechimer_ingest_sessions").await?, 1.0, "sessions left open");
+    slow.abort();
 
     let owner = house.owner().await?;
     let late: i64 = sqlx::query_scalar("SELECT count(*) FROM store.sample WHERE ref_time > now()")
@@ -47,7 +58,7 @@ async fn hostile_clients_are_refused_and_stop_nobody() -> Result<()> {
     )
     .fetch_all(&owner)
     .await?;
-    assert_eq!(names, [("good".to_owned(), 5)], "somebody wrote in the good host's name");
+    assert_eq!(names, [("good".to_owned(), seq)], "somebody wrote in the good host's name");
     let refused: i64 =
         sqlx::query_scalar("SELECT coalesce(sum(count), 0)::int8 FROM store.refusal")
             .fetch_one(&owner)
@@ -117,15 +128,11 @@ async fn the_future(bad: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Sends on and on and takes no answer: the collector must stop reading, not start hoarding.
-async fn never_reads(bad: &Client) -> Result<()> {
-    let mut session = bad.session().await?;
-    for seq in 10..2000 {
-        let sent = session.send(bad.batch(vec![bad.report(seq)]));
-        // Stuck is what is wanted: the flow is controlled.
-        if tokio::time::timeout(std::time::Duration::from_millis(200), sent).await.is_err() {
-            break;
-        }
+/// Sends on and on and takes no answer, as fast as the collector reads.
+async fn never_reads(bad: Client) -> Result<()> {
+    let mut session = bad.narrow_session().await?;
+    for seq in 10.. {
+        session.send(bad.batch(vec![bad.report(seq)])).await?;
     }
     Ok(())
 }

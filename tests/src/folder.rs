@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
 
-/// A temporary folder, removed when dropped; kept, and named, when the test fails.
+/// A temporary folder, removed when dropped; kept, and named, when the test panics or
+/// `TRUECHIMER_KEEP` is set.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
@@ -29,7 +30,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os("TRUECHIMER_KEEP").is_some() {
             eprintln!("logs and data are kept in {}", self.0.display());
         } else {
             let _ = fs::remove_dir_all(&self.0);

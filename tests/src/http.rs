@@ -18,7 +18,8 @@ pub async fn get(port: u16, path: &str) -> Result<Answer> {
     Ok(Answer { status: response.status().as_u16(), body: response.text().await? })
 }
 
-/// The sum of all series of one metric in Prometheus text; 0 when there is none.
+/// The sum of all series of one metric in Prometheus text, or one series when the name has its
+/// labels; 0 when there is none.
 pub fn metric(text: &str, name: &str) -> f64 {
     let of_name =
         |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));

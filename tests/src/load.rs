@@ -12,7 +12,7 @@ use fleet_proto::pb::ingest_client::IngestClient;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
 use uuid::Uuid;
 
@@ -77,7 +77,16 @@ impl Client {
 
     /// Opens a session and waits for the welcome.
     pub async fn session(&self) -> Result<Session> {
-        let mut client: IngestClient<Channel> = IngestClient::connect(self.url.clone()).await?;
+        self.open(IngestClient::connect(self.url.clone()).await?).await
+    }
+
+    /// The same by a client that has room for a few bytes of unread answers only.
+    pub async fn narrow_session(&self) -> Result<Session> {
+        let endpoint = Endpoint::from_shared(self.url.clone())?.initial_stream_window_size(64);
+        self.open(IngestClient::new(endpoint.connect().await?)).await
+    }
+
+    async fn open(&self, mut client: IngestClient<Channel>) -> Result<Session> {
         let (out, queue) = mpsc::channel(4);
         let mut request = Request::new(ReceiverStream::new(queue));
         let bearer = format!("Bearer {}", self.credential);
