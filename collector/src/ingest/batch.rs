@@ -1,7 +1,7 @@
 use fleet_proto::{convert, pb};
 use store::ingest::{Batch, Dated};
 use store::partitions::OLDEST_SAMPLE;
-use timebase::{BootId, Raw, Report, Seq, Span, Timestamp, Utc};
+use timebase::{BootId, Bounds, Raw, Report, Seq, Span, Timestamp, Utc};
 
 use super::{Reason, witness};
 
@@ -122,7 +122,7 @@ fn check_report(
         }
         Some(sent) => received_at - (sent - report.raw),
         // Its raw clock is gone; its own window is the best that is left.
-        None => report.realtime.corrected(report.bounds.map_or(Span::ZERO, |b| b.midpoint())),
+        None => report.realtime.corrected(report.bounds.map_or(Span::ZERO, Bounds::midpoint)),
     };
     let ref_time = clamp(ref_time, received_at);
     Ok(Dated { ref_time, report })

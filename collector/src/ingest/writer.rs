@@ -207,9 +207,9 @@ impl Writer {
         self.metrics.stored.inc_by(rows as u64);
         self.metrics.duplicates.inc_by(duplicates as u64);
         if announce {
-            announcements.made()
+            announcements.made();
         } else {
-            announcements.due = true
+            announcements.due = true;
         }
         Ok(stored)
     }
