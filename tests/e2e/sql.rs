@@ -1,4 +1,7 @@
-use anyhow::Result;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use house_tests::House;
 
 /// Proves that the role for people can read every view of schema `fleet` and nothing else: no private
@@ -66,5 +69,24 @@ async fn every_object_of_fleet_is_commented() -> Result<()> {
     .fetch_all(&house.owner().await?)
     .await?;
     assert!(bare.is_empty(), "without a comment: {bare:?}");
+    Ok(())
+}
+
+/// Proves that the questions in the README are SQL that works.
+#[tokio::test]
+async fn the_questions_in_the_readme_can_be_asked() -> Result<()> {
+    let house = House::start("").await?;
+    let reader = house.reader().await?;
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"))?;
+    let (_, section) = readme.split_once("\n## SQL\n").context("no section on SQL")?;
+    let (section, _) = section.split_once("\n## ").context("it has no end")?;
+    let code: Vec<_> = section.lines().filter(|line| line.starts_with("    ")).collect();
+    let code = code.join("\n");
+    let questions: Vec<_> = code.split(';').filter(|text| !text.trim().is_empty()).collect();
+    assert!(questions.len() >= 4, "only {questions:?}");
+    for question in questions {
+        let select = sqlx::AssertSqlSafe(question.to_owned());
+        sqlx::query(select).fetch_all(&reader).await.with_context(|| question.to_owned())?;
+    }
     Ok(())
 }
