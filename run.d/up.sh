@@ -78,7 +78,7 @@ build() {
     say "Building (the first time takes some minutes)."
     local packages=(-p collector -p agent)
     [ "$1" = up ] || packages+=(-p agent-fleet)
-    cargo build --release --quiet "${packages[@]}"
+    cargo build --release "${packages[@]}"
 }
 
 collector() {

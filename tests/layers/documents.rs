@@ -32,6 +32,26 @@ fn reasons_of_refusal_are_documented() {
     assert!(missing.is_empty(), "docs/WIRE.md does not explain {missing:?}");
 }
 
+/// Proves that the documents name no file that is not there.
+#[test]
+fn paths_in_the_documents_exist() {
+    let tops =
+        ["agent/", "collector/", "docs/", "migrations/", "proto/", "run.d/", "tests/", "web/"];
+    let mut seen = 0;
+    for document in ["README.md", "ARCHITECTURE.md", "docs/WIRE.md", "docs/METRICS.md"] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let quoted = text.split('`').skip(1).step_by(2);
+        let linked = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for path in quoted.chain(linked) {
+            if tops.iter().any(|top| path.starts_with(top)) && !path.contains('*') {
+                assert!(root().join(path).exists(), "{document} names {path}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} paths seen");
+}
+
 /// Proves that the sample configuration files are TOML as they stand.
 #[test]
 fn sample_files_parse() {
