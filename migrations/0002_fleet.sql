@@ -173,11 +173,15 @@ COMMENT ON COLUMN fleet.alerts.resolved_at IS 'When it was resolved; null while 
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'fleet_reader') THEN
-        CREATE ROLE fleet_reader LOGIN CONNECTION LIMIT 16;
+        BEGIN
+            CREATE ROLE fleet_reader LOGIN CONNECTION LIMIT 16;
+            ALTER ROLE fleet_reader SET default_transaction_read_only = on;
+            ALTER ROLE fleet_reader SET statement_timeout = '30s';
+            ALTER ROLE fleet_reader SET search_path = fleet;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL; -- roles belong to the whole server: another database was migrated just now
+        END;
     END IF;
-    ALTER ROLE fleet_reader SET default_transaction_read_only = on;
-    ALTER ROLE fleet_reader SET statement_timeout = '30s';
-    ALTER ROLE fleet_reader SET search_path = fleet;
     EXECUTE format('REVOKE TEMPORARY, CREATE ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO fleet_reader', current_database());
     GRANT USAGE ON SCHEMA fleet TO fleet_reader;
