@@ -64,7 +64,14 @@ impl From<Bounds> for pb::Bounds {
     }
 }
 
+/// No window reaches further: 73 years, so that a clock that begins at 1970 fits and the difference of any
+/// two ends does, too.
+const FARTHEST_NS: u64 = 1 << 61;
+
 fn bounds(wire: pb::Bounds, field: &'static str) -> Result<Bounds, Refusal> {
+    if wire.lo_ns.unsigned_abs().max(wire.hi_ns.unsigned_abs()) > FARTHEST_NS {
+        return Err(Refusal::Range(field));
+    }
     Bounds::new(timebase::Span::from_ns(wire.lo_ns), timebase::Span::from_ns(wire.hi_ns))
         .ok_or(Refusal::EmptyInterval(field))
 }

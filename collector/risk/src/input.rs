@@ -3,6 +3,9 @@ use alloc::vec::Vec;
 
 use timebase::{Bounds, Discipliner, Ppb, Span, SyncState, Timestamp, Utc, Verdict};
 
+/// How far apart the clocks of two collectors on one database may be.
+const CLOCK_SLACK: Span = Span::from_secs(2);
+
 /// The fleet at one moment: everything that the rules may know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FleetView {
@@ -46,8 +49,10 @@ pub struct HostWindow {
     pub bounds: Bounds,
     /// Collector's time of the sample.
     pub sampled_at: Timestamp<Utc>,
-    /// How fast the host's oscillator may be wrong: how fast the window grows while nothing is heard.
-    pub drift_limit: Ppb,
+    /// How fast the system clock may gain or lose against UTC while nothing is heard: the drift limit of
+    /// its oscillator and the correction that the kernel applied at the sample. A step comes with a
+    /// report of its own at once; a daemon that begins to slew faster shows in the next report.
+    pub rate_limit: Ppb,
     /// The point estimate of the error.
     pub offset: Span,
 }
@@ -67,7 +72,10 @@ impl HostView {
     pub fn bounds_at(&self, at: Timestamp<Utc>, max_age: Span) -> Option<Bounds> {
         let window = self.window?;
         let age = at - window.sampled_at;
-        (age <= max_age).then(|| window.bounds.aged(age, window.drift_limit))
+        // Made "later" than now by more than clocks of collectors differ: the collector's own clock was set
+        // back, and no age can be told.
+        let told = age <= max_age && age >= -CLOCK_SLACK;
+        told.then(|| window.bounds.aged(age, window.rate_limit))
     }
 
     /// When the host was last heard of.

@@ -48,7 +48,7 @@ impl Seat {
         }
         let open = sqlx::query!(
             r#"SELECT a.finding_key AS "finding_key!",
-                      a.changed_at AS "changed_at!: jiff_sqlx::Timestamp",
+                      a.changed_at AS "changed_at!: jiff_sqlx::Timestamp", a.peer_id AS "peer_id?",
                       coalesce((SELECT t.answer FROM store.alert_transition t
                                 WHERE t.alert_id = a.alert_id
                                 ORDER BY t.transition_id DESC LIMIT 1), a.answer) AS "answer!"
@@ -56,7 +56,9 @@ impl Seat {
         );
         for row in open.fetch_all(&mut self.connection).await? {
             let seen = track(&row.answer, time::from_sql(row.changed_at));
-            tracks.entry(row.finding_key).or_insert(seen).open = Some(seen.answer);
+            let track = tracks.entry(row.finding_key).or_insert(seen);
+            track.open = Some(seen.answer);
+            track.peer = row.peer_id;
         }
         Ok(Alerts::restore(tracks))
     }
@@ -86,7 +88,7 @@ impl Seat {
 
 fn track(answer: &str, since: Timestamp<Utc>) -> Track {
     let answer = Answer::from_word(answer).unwrap_or(Answer::Unknown);
-    Track { answer, since, open: None, calm_since: None, raise: Some(Raise::default()) }
+    Track { answer, since, open: None, calm_since: None, raise: Some(Raise::default()), peer: None }
 }
 
 /// An alert that is open says what is now, not what was when it opened.

@@ -19,6 +19,9 @@ fn refusal(change: impl FnOnce(&mut pb::Report)) -> Refusal {
 fn impossible_fields_are_refused_by_name() {
     let empty = pb::Bounds { lo_ns: 2, hi_ns: 1 };
     assert_eq!(refusal(|r| r.bounds = Some(empty)), Refusal::EmptyInterval("bounds"));
+    let endless = pb::Bounds { lo_ns: i64::MIN, hi_ns: i64::MAX };
+    assert_eq!(refusal(|r| r.bounds = Some(endless)), Refusal::Range("bounds"));
+    assert_eq!(refusal(|r| r.sources[0].bounds = Some(endless)), Refusal::Range("source bounds"));
     assert_eq!(refusal(|r| r.seq = u64::MAX), Refusal::Range("seq"));
     assert_eq!(refusal(|r| r.state = 0), Refusal::UnknownWord("state"));
     assert_eq!(refusal(|r| r.state = 99), Refusal::UnknownWord("state"));

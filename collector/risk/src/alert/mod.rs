@@ -83,6 +83,8 @@ pub struct Track {
     pub calm_since: Option<Timestamp<Utc>>,
     /// The policy's terms when it was last found; `None`: never an alert.
     pub raise: Option<Raise>,
+    /// The host that it was last compared with.
+    pub peer: Option<i64>,
 }
 
 /// Every finding that is not forgotten, by key.
@@ -124,6 +126,7 @@ impl Alerts {
                 None => Track::new(finding, now),
             };
             track.raise = finding.raise;
+            track.peer = finding.peer.or(track.peer);
             if let Some(reason) = track.advance(finding.near_limit, now) {
                 let (key, finding) = (key.clone(), Some(finding.clone()));
                 transitions.push(Transition { key, reason, answer: track.answer, finding });
@@ -135,8 +138,10 @@ impl Alerts {
                 continue;
             }
             let mut track = *track;
-            if track.answer != Answer::Safe {
-                (track.answer, track.since) = (Answer::Safe, now);
+            let answer =
+                if peer_is_blind(key, &track, findings) { Answer::Unknown } else { Answer::Safe };
+            if track.answer != answer {
+                (track.answer, track.since) = (answer, now);
             }
             match track.advance(false, now) {
                 Some(reason) => {
@@ -155,10 +160,29 @@ impl Alerts {
     }
 }
 
+/// Whether nothing is said of `key` because the host it was compared with cannot be judged.
+fn peer_is_blind(key: &str, track: &Track, findings: &[Finding]) -> bool {
+    track.peer.is_some_and(|peer| {
+        findings.iter().any(|finding| {
+            finding.answer == Answer::Unknown
+                && finding.host == Some(peer)
+                && same_policy(key, finding)
+        })
+    })
+}
+
+/// Whether `key` is of the same rule and policy as `finding`.
+fn same_policy(key: &str, finding: &Finding) -> bool {
+    key.strip_prefix(finding.rule)
+        .and_then(|rest| rest.strip_prefix(':'))
+        .and_then(|rest| rest.strip_prefix(finding.policy.as_str()))
+        .is_some_and(|rest| rest.starts_with(':'))
+}
+
 impl Track {
     fn new(finding: &Finding, now: Timestamp<Utc>) -> Self {
-        let Finding { answer, raise, .. } = *finding;
-        Self { answer, since: now, open: None, calm_since: None, raise }
+        let Finding { answer, raise, peer, .. } = *finding;
+        Self { answer, since: now, open: None, calm_since: None, raise, peer }
     }
 
     /// Moves on with the answer already set.

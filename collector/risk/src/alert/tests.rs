@@ -130,12 +130,39 @@ fn some_findings_are_never_alerts() {
     assert_eq!((alerts.open(), told[0].reason), (0, Reason::Resolved));
 }
 
+/// A pair's alert is not over because the host that showed it went blind; when that host is seen again
+/// and nothing is wrong, it is.
+#[test]
+fn a_peer_that_goes_blind_is_no_cure() {
+    let at = |s| Timestamp::from_ns(0) + Span::from_secs(s);
+    let wrong = Finding {
+        host: Some(1),
+        peer: Some(2),
+        ..finding("host-1", Answer::Certain, false, TERMS)
+    };
+    let blind = Finding { host: Some(2), ..finding("host-2", Answer::Unknown, false, TERMS) };
+    let (alerts, _) = Alerts::default().step(&[wrong], at(0));
+    let (alerts, told) = alerts.step(core::slice::from_ref(&blind), at(10));
+    assert_eq!((alerts.open(), told), (1, vec![]));
+    let (alerts, told) = alerts.step(&[blind], at(1000));
+    assert_eq!((alerts.open(), told), (1, vec![]));
+    let (alerts, _) = alerts.step(&[], at(1001));
+    let (alerts, told) = alerts.step(&[], at(1010));
+    assert_eq!((alerts.open(), told[0].reason), (0, Reason::Resolved));
+}
+
 /// A restart neither repeats an opening nor forgets how long an answer has lasted.
 #[test]
 fn a_restart_is_not_news() {
     let at = |s| Timestamp::from_ns(0) + Span::from_secs(s);
-    let track =
-        |answer, open| Track { answer, since: at(0), open, calm_since: None, raise: Some(TERMS) };
+    let track = |answer, open| Track {
+        answer,
+        since: at(0),
+        open,
+        calm_since: None,
+        raise: Some(TERMS),
+        peer: None,
+    };
     let alerts = Alerts::restore([
         ("drift:budget:x".to_string(), track(Answer::Certain, Some(Answer::Certain))),
         ("drift:budget:y".to_string(), track(Answer::Possible, None)),

@@ -30,7 +30,7 @@ fn host(host_id: i64, name: &str, service: &str, lo: i64, hi: i64) -> HostView {
         window: Some(HostWindow {
             bounds: Bounds::new(ms(lo), ms(hi)).unwrap(),
             sampled_at: NOW,
-            drift_limit: Ppb::from_ppm(50),
+            rate_limit: Ppb::from_ppm(50),
             offset: ms((lo + hi) / 2),
         }),
         sources: vec![SourceFact { name: "10.0.0.7".into(), verdict: Verdict::Selected }],
