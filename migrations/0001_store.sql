@@ -18,6 +18,7 @@ CREATE TABLE store.host (
     agent_version   text NOT NULL DEFAULT '',
     credential_hash bytea NOT NULL,           -- SHA-256 of the credential; the credential is not kept
     enrolled_at     timestamptz NOT NULL DEFAULT now(),
+    credential_used_at timestamptz,           -- first session under this credential; null: none yet
     revoked_at      timestamptz,
     boots           int4 NOT NULL DEFAULT 0   -- boots seen so far; numbers store.boot.boot_no
 );

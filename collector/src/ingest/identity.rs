@@ -11,12 +11,12 @@ use tonic::metadata::MetadataMap;
 use super::Metrics;
 use crate::{clock, secret};
 
-/// The host that a call's credential belongs to, with the credential's hash.
+/// The host that a call's credential belongs to.
 pub(super) async fn host_of(
     store: &Store,
     metrics: &Metrics,
     metadata: &MetadataMap,
-) -> Result<(KnownHost, [u8; 32]), Status> {
+) -> Result<KnownHost, Status> {
     let refused = |why: &str| {
         metrics.unauthenticated.inc();
         Status::unauthenticated(why)
@@ -25,9 +25,8 @@ pub(super) async fn host_of(
     let credential = header
         .and_then(|text| text.strip_prefix("Bearer "))
         .ok_or_else(|| refused("authorization: Bearer <credential> is missing; enrol first"))?;
-    let hash = secret::hash(credential);
-    match store.host_of_credential(&hash).await {
-        Ok(Some(host)) => Ok((host, hash)),
+    match store.host_of_credential(&secret::hash(credential)).await {
+        Ok(Some(host)) => Ok(host),
         Ok(None) => Err(refused("unknown credential; enrol again")),
         Err(error) => Err(unavailable(&error)),
     }
@@ -61,7 +60,7 @@ pub(super) async fn enrol(
             metrics.unauthenticated.inc();
             tracing::warn!(host.id = %id, host.name = info.name, "enrolment of a known host refused");
             Err(Status::already_exists(format!(
-                "host {id} is enrolled and its credential valid; a join token does not take it \
+                "host {id} is enrolled and its credential in use; a join token does not take it \
                  over. If the credential is lost, run `truechimer host revoke {id}` and enrol again"
             )))
         }

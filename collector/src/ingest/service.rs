@@ -36,14 +36,14 @@ impl Ingest for Service {
         request: Request<Streaming<pb::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (store, metrics) = (&self.shared.store, &self.shared.metrics);
-        let (host, credential) = identity::host_of(store, metrics, request.metadata()).await?;
+        let host = identity::host_of(store, metrics, request.metadata()).await?;
         if host.revoked {
             self.shared.refusals.count(host.key, Reason::Revoked, "the credential was revoked");
             return Err(Status::unauthenticated("revoked: the credential was revoked"));
         }
         // No more answers wait in memory than batches are under way.
         let (outgoing, answers) = mpsc::channel(PIPELINE);
-        let seat = self.sessions.open(host.key, credential);
+        let seat = self.sessions.open(host.key, host.credential_hash);
         let session = Session { shared: self.shared.clone(), host, seat, outgoing };
         self.tasks.spawn(session.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(answers)))

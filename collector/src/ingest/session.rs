@@ -106,6 +106,10 @@ impl Session {
         let shared = &self.shared;
         let described = shared.store.describe_host(self.host.key, &info).await;
         described.map_err(|error| identity::unavailable(&error))?;
+        if !self.host.credential_used {
+            let used = shared.store.credential_used(&self.host.credential_hash, clock::now()).await;
+            used.map_err(|error| identity::unavailable(&error))?;
+        }
         let last = shared.store.last_seq(self.host.key, boot).await;
         let last = last.map_err(|error| identity::unavailable(&error))?;
         let welcome = pb::Welcome {

@@ -31,7 +31,7 @@ pub enum Enrolment {
     Accepted,
     /// No such token, or it is expired, used up or revoked.
     TokenRefused,
-    /// The host exists and its credential was not revoked: a token does not take a host over.
+    /// The host exists and its credential is in use: a token does not take a host over.
     HostExists,
 }
 
@@ -44,6 +44,10 @@ pub struct KnownHost {
     pub id: HostId,
     /// The name it last gave.
     pub name: String,
+    /// Hash of the credential it was recognised by.
+    pub credential_hash: [u8; 32],
+    /// Whether a session was opened under that credential before.
+    pub credential_used: bool,
     /// Whether the credential was revoked.
     pub revoked: bool,
 }
@@ -88,7 +92,8 @@ impl Store {
     /// Spends one use of a join token and gives the host its credential, in one transaction.
     ///
     /// A host that exists is not taken over by a token, which many may know: its credential must have
-    /// been revoked first.
+    /// been revoked first. Until a session has proved that the credential arrived, the host may ask
+    /// again: the answer may have been lost.
     ///
     /// # Errors
     /// The database does not answer.
@@ -120,8 +125,8 @@ impl Store {
              SET name = excluded.name, service = excluded.service, labels = excluded.labels,
                  simulated = excluded.simulated, agent_version = excluded.agent_version,
                  credential_hash = excluded.credential_hash, enrolled_at = excluded.enrolled_at,
-                 revoked_at = NULL
-             WHERE h.revoked_at IS NOT NULL",
+                 credential_used_at = NULL, revoked_at = NULL
+             WHERE h.revoked_at IS NOT NULL OR h.credential_used_at IS NULL",
             Uuid::from_bytes(*id.as_bytes()),
             info.name,
             info.service,
@@ -148,8 +153,9 @@ impl Store {
         credential_hash: &[u8; 32],
     ) -> Result<Option<KnownHost>, sqlx::Error> {
         let row = sqlx::query!(
-            "SELECT host_id, host_uuid, name, revoked_at IS NOT NULL AS \"revoked!\"
-             FROM store.host WHERE credential_hash = $1",
+            r#"SELECT host_id, host_uuid, name, credential_used_at IS NOT NULL AS "used!",
+                      revoked_at IS NOT NULL AS "revoked!"
+               FROM store.host WHERE credential_hash = $1"#,
             credential_hash
         );
         let row = row.fetch_optional(&self.pool).await?;
@@ -157,8 +163,31 @@ impl Store {
             key: row.host_id,
             id: HostId::from_bytes(row.host_uuid.into_bytes()),
             name: row.name,
+            credential_hash: *credential_hash,
+            credential_used: row.used,
             revoked: row.revoked,
         }))
+    }
+
+    /// Writes down that a session was opened under the credential: from now on no token replaces it.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn credential_used(
+        &self,
+        credential_hash: &[u8; 32],
+        now: Timestamp<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        // By hash: an enrolment may have replaced the credential since the call came in.
+        sqlx::query!(
+            "UPDATE store.host SET credential_used_at = $2
+             WHERE credential_hash = $1 AND credential_used_at IS NULL",
+            credential_hash,
+            time::to_sql(now) as _,
+        )
+        .execute(&self.pool)
+        .await
+        .map(drop)
     }
 
     /// Which of the credentials, by hash, no longer hold: revoked or replaced.

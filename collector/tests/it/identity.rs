@@ -33,12 +33,31 @@ async fn only_valid_tokens_enrol() {
 async fn token_does_not_take_over_a_host() {
     let mut world = World::start().await;
     let agent = Agent::enrol(&world, "victim").await;
+    agent.session().await;
     let store = world.app().store().clone();
     store.add_token(&secret::hash("once"), "", None, Some(1)).await.unwrap();
     let taken = Agent::enrol_as(&world, "thief", agent.host, "once").await;
     assert_eq!(taken.err().map(|status| status.code()), Some(Code::AlreadyExists));
     agent.session().await;
     assert!(Agent::enrol_as(&world, "other", Uuid::new_v4(), "once").await.is_ok());
+    world.stop().await;
+}
+
+/// Proves that a host whose enrolment's answer was lost may enrol again, that only the newest answer
+/// counts, and that the first session closes that door.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_answer_is_given_again() {
+    let mut world = World::start().await;
+    let token = world.join_token().await;
+    let lost = Agent::enrol(&world, "a").await;
+    let kept = Agent::enrol_as(&world, "a", lost.host, &token).await.unwrap();
+    let refused = lost.session_saying(hello_message(lost.hello())).await;
+    assert_eq!(refused.err().map(|status| status.code()), Some(Code::Unauthenticated));
+    kept.session().await;
+    let late = Agent::enrol_as(&world, "a", lost.host, &token).await;
+    assert_eq!(late.err().map(|status| status.code()), Some(Code::AlreadyExists));
+    kept.session().await;
+    assert_eq!(world.number("SELECT count(*) FROM store.host").await, 1);
     world.stop().await;
 }
 
