@@ -15,6 +15,7 @@ up() {
     need_rust
     need_postgres
     build "$demo"
+    refuse_second_start # building took minutes
     trap down EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
@@ -62,7 +63,7 @@ http() {
 }
 
 refuse_second_start() {
-    if http "$METRICS_PORT" /metrics 2>/dev/null | grep -q '^# HELP truechimer'; then
+    if [[ $(http "$METRICS_PORT" /metrics || true) == *'# HELP truechimer'* ]]; then
         fail "Truechimer runs already: http://127.0.0.1:$WEB_PORT. Stop it first (Ctrl-C where it was started)."
     fi
     local taken='' port
