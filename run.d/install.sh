@@ -85,10 +85,10 @@ need_chronyd() {
     if [ -z "$CHRONYD" ]; then
         say "Unpacking chronyd into $unpacked: tests use it as a time source; it is not installed."
         mkdir -p "$unpacked"
-        (cd "$unpacked" && apt-get download -qq chrony && dpkg -x chrony_*.deb .) || return 0
+        (cd "$unpacked" && apt-get download -qq chrony 2>/dev/null && dpkg -x chrony_*.deb .) || return 0
         CHRONYD=$unpacked/usr/sbin/chronyd
     fi
-    if ldd "$CHRONYD" | grep -q 'not found'; then
+    if [[ $(ldd "$CHRONYD") == *'not found'* ]]; then
         apt_install "libraries of chronyd" libseccomp2 libgnutls30 libnettle8 libcap2
     fi
 }
@@ -96,7 +96,7 @@ need_chronyd() {
 # Sets CHROMIUM. Where the package is only a door to snap (Ubuntu), playwright's own build is taken.
 need_chromium() {
     CHROMIUM=$(command -v chromium || command -v google-chrome || true)
-    if [ -z "$CHROMIUM" ] && apt-cache policy chromium 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+    if [ -z "$CHROMIUM" ] && [[ $(apt-cache policy chromium 2>/dev/null) == *'Candidate: '[0-9]* ]]; then
         apt_install "tests look at the pages with a real browser" chromium
         CHROMIUM=$(command -v chromium || true)
     fi
