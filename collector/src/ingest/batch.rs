@@ -41,7 +41,8 @@ pub(super) struct Refused {
 }
 
 /// Sorts a batch into what can be stored, each report with the collector's own time for it, and what
-/// cannot. No claim of the host's clock is believed: times come from the age on its raw clock.
+/// cannot. In the boot that runs no claim of the host's clock is believed: times come from the age on its
+/// raw clock. A report of an earlier boot has only its own corrected clock to go by.
 pub(super) fn check(
     wire: pb::Batch,
     context: Context,
@@ -126,6 +127,13 @@ fn check_report(
     };
     let ref_time = clamp(ref_time, received_at);
     Ok(Dated { ref_time, report })
+}
+
+/// Dates the reports anew by the time it is now, where a batch has waited beyond its partitions.
+pub(super) fn clamp_to(batch: &mut Batch, now: Timestamp<Utc>) {
+    for dated in &mut batch.reports {
+        dated.ref_time = clamp(dated.ref_time, now);
+    }
 }
 
 /// A host may lie about ages too: nothing is dated outside the partitions.

@@ -1,3 +1,5 @@
+//! The writer: batches of all sessions, gathered for a moment, in one transaction.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::Metrics;
 use super::refusals::Refusals;
+use super::{Metrics, batch};
+use crate::clock;
 
 /// Most bytes, as received, of batches that wait or are being written. In memory they take about three
 /// times as much.
@@ -165,6 +168,9 @@ impl Writer {
             };
             self.metrics.write_failures.inc();
             let mut jobs = join(batches, waiting);
+            if store::partitions::missing(&error) {
+                self.make_partitions(&mut jobs).await;
+            }
             if !store::is_permanent(&error) {
                 tracing::warn!(%error, batches = jobs.len(), "cannot store; trying again");
                 parts.push(jobs);
@@ -181,6 +187,19 @@ impl Writer {
                 tracing::error!(%error, host.key = job.batch.host, "the database refuses a batch");
                 let _ = job.reply.send(Outcome::Unstorable);
             }
+        }
+    }
+
+    /// Housekeeping comes every hour of a clock that stands still in a suspended machine; the database
+    /// may have been away for days, and the batches have waited as long.
+    async fn make_partitions(&self, jobs: &mut [Job]) {
+        let now = clock::now();
+        for job in jobs {
+            batch::clamp_to(&mut job.batch, now);
+        }
+        match self.store.make_partitions(now).await {
+            Ok(made) => tracing::warn!(made, "made partitions that were missing"),
+            Err(error) => tracing::error!(%error, "cannot make the partitions that are missing"),
         }
     }
 

@@ -90,9 +90,8 @@ pub async fn ensure_database(options: &PgConnectOptions, name: &str) -> Result<(
 }
 
 /// Whether the database refuses the data itself, so that trying again is in vain: a value that does not
-/// fit (SQLSTATE class 22) or a broken constraint (class 23). A missing partition (23514) is not: it
-/// can be made.
+/// fit (SQLSTATE class 22) or a broken constraint (class 23). A missing partition is not: it can be made.
 pub fn is_permanent(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|c| (c.starts_with("22") || c.starts_with("23")) && c != "23514")
+    code.is_some_and(|c| c.starts_with("22") || c.starts_with("23")) && !partitions::missing(error)
 }

@@ -1,7 +1,8 @@
 //! Daily partitions of the samples: made ahead, dropped when old.
 //!
 //! A row outside every partition would fail its whole batch, so partitions reach further back than the
-//! oldest sample that ingest accepts and further ahead than housekeeping can be late.
+//! oldest sample that ingest accepts and further ahead than housekeeping can be late. Where one is
+//! missing all the same (the database was away for days, the clock was set), the writer makes it.
 
 use jiff::ToSpan;
 use jiff::civil::Date;
@@ -40,7 +41,7 @@ impl Store {
         now: Timestamp<Utc>,
         keep: Span,
     ) -> Result<Maintained, sqlx::Error> {
-        let made = self.make_partitions(day_of(now)).await?;
+        let made = self.make_partitions(now).await?;
         let oldest = now - keep.max(OLDEST_SAMPLE + Span::from_secs(86_400));
         let dropped = self.drop_partitions(day_of(oldest)).await?;
         sqlx::query!("DELETE FROM store.event WHERE ref_time < $1", time::to_sql(oldest) as _)
@@ -49,7 +50,12 @@ impl Store {
         Ok(Maintained { made, dropped })
     }
 
-    async fn make_partitions(&self, today: Date) -> Result<usize, sqlx::Error> {
+    /// Makes those partitions around `now` that do not exist; how many.
+    ///
+    /// # Errors
+    /// The database does not answer or refuses.
+    pub async fn make_partitions(&self, now: Timestamp<Utc>) -> Result<usize, sqlx::Error> {
+        let today = day_of(now);
         let mut tx = self.pool.begin().await?;
         sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut *tx).await?;
         let there = partitions(&mut tx).await?;
@@ -89,6 +95,13 @@ impl Store {
         }
         Ok(dropped)
     }
+}
+
+/// Whether a row was refused because its day has no partition. Postgres calls that a broken check
+/// (23514), of no constraint in particular.
+pub fn missing(error: &sqlx::Error) -> bool {
+    let refused = error.as_database_error();
+    refused.is_some_and(|e| e.code().is_some_and(|c| c == "23514") && e.constraint().is_none())
 }
 
 /// `CREATE TABLE .. PARTITION OF` would wait for every reader of the parent; making the table first and

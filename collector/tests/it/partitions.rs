@@ -33,6 +33,26 @@ async fn made_ahead_and_dropped_when_old() {
     world.stop().await;
 }
 
+/// Proves that the writer makes partitions that are missing by itself, and stores what waited for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_ones_are_made_on_demand() {
+    let mut world = World::start().await;
+    let mut session = Agent::enrol(&world, "a").await.session().await;
+    session.send(vec![report(1)]).await;
+    session.ack().await;
+    let drop_all = "DO $$ DECLARE day regclass; BEGIN
+        FOR day IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'store.sample'::regclass LOOP
+            EXECUTE 'DROP TABLE ' || day;
+        END LOOP; END $$";
+    sqlx::raw_sql(drop_all).execute(&world.sql().await).await.unwrap();
+    let mut oldest = report(2);
+    oldest.raw_ns = i64::MIN;
+    session.send(vec![oldest, report(3)]).await;
+    assert_eq!(session.ack().await.seq, 3);
+    assert_eq!(world.number("SELECT count(*) FROM store.sample").await, 2);
+    world.stop().await;
+}
+
 /// Proves that two collectors which maintain the same database at once do not get in each other's way.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_collectors_at_once() {

@@ -83,6 +83,18 @@ fn whole_batches_are_refused() {
     assert_eq!(reason(other_boot), Reason::BadStamps);
 }
 
+/// Proves that a batch which waited for days is dated into the partitions of the day it is stored.
+#[test]
+fn long_waiting_batch_is_dated_anew() {
+    let old = report(5, SENT_RAW - OLDEST_SAMPLE.as_ns());
+    let mut batch =
+        check(batch(vec![old, report(6, SENT_RAW)]), context(), RECEIVED).unwrap().batch;
+    let now = RECEIVED + Span::from_secs(3 * 86_400);
+    clamp_to(&mut batch, now);
+    let times: Vec<_> = batch.reports.iter().map(|r| r.ref_time).collect();
+    assert_eq!(times, [now - OLDEST_SAMPLE, RECEIVED]);
+}
+
 /// Proves that reports of an older boot are dated by their own window, and never into the future.
 #[test]
 fn older_boot_is_dated_by_its_window() {
