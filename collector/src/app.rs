@@ -18,8 +18,10 @@ use crate::{evaluate, ingest, notify};
 
 mod housekeeping;
 mod roles;
+mod watch;
 
 pub use roles::{Role, Roles};
+pub(crate) use watch::Watch;
 
 /// A running collector. Dropping it does not stop it: call [`App::stop`].
 pub struct App {
@@ -29,10 +31,10 @@ pub struct App {
     grpc: Option<ingest::Server>,
     pages: Option<Pages>,
     observe: Http,
-    judges: Vec<(Role, JoinHandle<anyhow::Result<()>>)>,
+    judges: Vec<JoinHandle<()>>,
     judges_stop: CancellationToken,
     housekeeping: JoinHandle<()>,
-    failed: CancellationToken,
+    watch: Watch,
 }
 
 impl App {
@@ -56,37 +58,34 @@ impl App {
         let store = database.store.clone();
         let mut registry = Registry::with_prefix("truechimer");
         let health = Health::default();
-        let failed = CancellationToken::new();
+        let watch = Watch::new(health.clone());
         let judges_stop = CancellationToken::new();
 
         store.maintain_partitions(crate::clock::now(), config.retention.samples).await?;
-        let housekeeping = tokio::spawn(housekeeping::run(
-            store.clone(),
-            config.retention.samples,
-            judges_stop.clone(),
-        ));
+        let keep = config.retention.samples;
+        let housekeeping = housekeeping::run(store.clone(), keep, judges_stop.clone());
+        let housekeeping = watch.spawn("housekeeping", housekeeping);
         let grpc = match grpc_at {
             Some(at) => {
                 let metrics = ingest::Metrics::register(&mut registry);
-                Some(ingest::Server::start(at, store.clone(), &config.ingest, metrics)?)
+                Some(ingest::Server::start(at, store.clone(), &config.ingest, metrics, &watch)?)
             }
             None => None,
         };
         let mut judges = Vec::new();
-        let watch = Watch { health: health.clone(), failed: failed.clone() };
         if roles.has(Role::Evaluate) {
             let metrics = evaluate::Metrics::register(&mut registry);
             let run = evaluate::run(store.clone(), config.clone(), metrics, judges_stop.clone());
-            judges.push((Role::Evaluate, watch.spawn(Role::Evaluate, run)));
+            judges.push(watch.spawn(Role::Evaluate.word(), run));
         }
         if roles.has(Role::Notify) {
             let metrics = notify::Metrics::register(&mut registry);
             let run = notify::run(store.clone(), config.clone(), metrics, judges_stop.clone());
-            judges.push((Role::Notify, watch.spawn(Role::Notify, run)));
+            judges.push(watch.spawn(Role::Notify.word(), run));
         }
-        let pages = web_at.map(|at| Pages::serve(at, store.clone(), &config));
+        let pages = web_at.map(|at| Pages::serve(at, store.clone(), &config, &watch));
         let router = observe::router(registry, health.clone(), store);
-        let observe = Http::serve(observe_at, router);
+        let observe = Http::serve(observe_at, router, "observe", &watch);
         let app = Self {
             config,
             database,
@@ -97,7 +96,7 @@ impl App {
             judges,
             judges_stop,
             housekeeping,
-            failed,
+            watch,
         };
         app.say_where();
         Ok(app)
@@ -148,26 +147,23 @@ impl App {
         &self.health
     }
 
-    /// Returns when a role has ended although nobody stopped it.
+    /// Returns when a part of it has ended although nobody stopped it.
     pub async fn failed(&self) {
-        self.failed.cancelled().await;
+        self.watch.failed().await;
     }
 
     /// Stops in the order in which data flows: no new sessions, what was received is committed and
     /// acknowledged, then the judges, the pages, the connections, the private cluster.
     pub async fn stop(self) {
         self.health.not_ready("collector", "is stopping");
+        self.watch.stopping();
         if let Some(grpc) = self.grpc {
             grpc.stop().await;
         }
         self.judges_stop.cancel();
-        for (role, task) in self.judges {
-            if let Err(error) = task.await {
-                tracing::error!(role = role.word(), %error, "role ended badly");
-            }
-        }
-        if self.housekeeping.await.is_err() {
-            tracing::error!("housekeeping ended badly");
+        for task in self.judges.into_iter().chain([self.housekeeping]) {
+            // How it ended, its watch has said.
+            let _ = task.await;
         }
         if let Some(pages) = self.pages {
             pages.state.close();
@@ -179,31 +175,6 @@ impl App {
     }
 }
 
-/// Notices a role that ends by itself.
-struct Watch {
-    health: Health,
-    failed: CancellationToken,
-}
-
-impl Watch {
-    fn spawn(
-        &self,
-        role: Role,
-        run: impl Future<Output = anyhow::Result<()>> + Send + 'static,
-    ) -> JoinHandle<anyhow::Result<()>> {
-        let (health, failed) = (self.health.clone(), self.failed.clone());
-        tokio::spawn(async move {
-            let ended = run.await;
-            if let Err(error) = &ended {
-                tracing::error!(role = role.word(), "role failed: {error:#}");
-                health.not_ready(role.word(), format!("failed: {error}"));
-                failed.cancel();
-            }
-            ended
-        })
-    }
-}
-
 /// The web role.
 struct Pages {
     http: Http,
@@ -211,7 +182,7 @@ struct Pages {
 }
 
 impl Pages {
-    fn serve(at: (TcpListener, SocketAddr), store: Store, config: &Config) -> Self {
+    fn serve(at: (TcpListener, SocketAddr), store: Store, config: &Config, watch: &Watch) -> Self {
         let state = web::WebState::new(
             store,
             web::WebConfig {
@@ -219,7 +190,8 @@ impl Pages {
                 silence_limit: config.silence.limit,
             },
         );
-        Self { http: Http::serve(at, web::router(state.clone())), state }
+        let router = web::router(state.clone());
+        Self { http: Http::serve(at, router, Role::Web.word(), watch), state }
     }
 }
 
@@ -234,15 +206,18 @@ struct Http {
 const HTTP_DRAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Http {
-    fn serve((listener, address): (TcpListener, SocketAddr), router: Router) -> Self {
+    fn serve(
+        (listener, address): (TcpListener, SocketAddr),
+        router: Router,
+        part: &'static str,
+        watch: &Watch,
+    ) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let task = tokio::spawn(async move {
+        let task = watch.spawn(part, async move {
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let served = axum::serve(listener, service).with_graceful_shutdown(stopped).await;
-            if let Err(error) = served {
-                tracing::error!(%error, %address, "HTTP server ended");
-            }
+            let served = axum::serve(listener, service).with_graceful_shutdown(stopped);
+            served.await.with_context(|| format!("HTTP server on {address}"))
         });
         Self { address, stop, task }
     }

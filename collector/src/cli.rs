@@ -190,7 +190,7 @@ async fn serve(config: Config, role: Vec<Role>) -> anyhow::Result<()> {
         () = app.failed() => true,
     };
     app.stop().await;
-    if failed { Err(anyhow::anyhow!("a role failed; see the log")) } else { Ok(()) }
+    if failed { Err(anyhow::anyhow!("a part of it failed; see the log")) } else { Ok(()) }
 }
 
 /// Administration works beside a running server, and without one.

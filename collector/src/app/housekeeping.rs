@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_secs(3_600);
 
 /// Makes the partitions to come and drops those beyond retention, every hour.
-pub(super) async fn run(store: Store, keep: Span, stop: CancellationToken) {
+pub(super) async fn run(store: Store, keep: Span, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(EVERY) => {}
         }
         match store.maintain_partitions(crate::clock::now(), keep).await {

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use fleet_proto::pb::ingest_server::IngestServer;
 use store::Store;
 use tokio::task::JoinHandle;
@@ -16,6 +17,7 @@ use super::session::Shared;
 use super::sessions::Sessions;
 use super::writer::{Queue, Writer};
 use super::{Listener, Metrics};
+use crate::app::{Role, Watch};
 use crate::config::ingest::Ingest;
 use crate::config::span;
 
@@ -39,19 +41,20 @@ pub struct Server {
     sessions: TaskTracker,
     server: JoinHandle<()>,
     writer: JoinHandle<()>,
-    watch: JoinHandle<()>,
+    revocations: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts to take reports.
+    /// Starts to take reports; `watch` notices when it ends by itself.
     ///
     /// # Errors
     /// The certificate or its key cannot be used.
-    pub fn start(
+    pub(crate) fn start(
         at: Listener,
         store: Store,
         config: &Ingest,
         metrics: Metrics,
+        watch: &Watch,
     ) -> anyhow::Result<Self> {
         let (drain, finish) = (CancellationToken::new(), CancellationToken::new());
         let give_up = CancellationToken::new();
@@ -67,7 +70,7 @@ impl Server {
         };
         let sessions = Sessions::new(Quota::new(config), metrics.clone());
         let every = span::std(config.revocation_check);
-        let watch = sessions.clone().watch_credentials(store.clone(), every, drain.clone());
+        let revocations = sessions.clone().watch_credentials(store.clone(), every, drain.clone());
         let tasks = TaskTracker::new();
         let shared = Shared {
             store,
@@ -81,15 +84,16 @@ impl Server {
         let service = Service { shared: Arc::new(shared), sessions, tasks: tasks.clone() };
         let address = at.address;
         let server = serve(at, service, config, drain.clone())?;
+        let part = Role::Ingest.word();
         Ok(Self {
             address,
             drain,
             finish,
             give_up,
             sessions: tasks,
-            server,
-            writer: tokio::spawn(writer.run(jobs)),
-            watch: tokio::spawn(watch),
+            server: watch.spawn(part, server),
+            writer: watch.spawn(part, until_stopped(writer.run(jobs))),
+            revocations: watch.spawn(part, until_stopped(revocations)),
         })
     }
 
@@ -111,8 +115,13 @@ impl Server {
         end_within(DRAIN_LIMIT, self.writer).await;
         // The last answers leave; connections that never spoke are not waited for.
         end_within(CLOSE_LIMIT, self.server).await;
-        let _ = self.watch.await;
+        let _ = self.revocations.await;
     }
+}
+
+async fn until_stopped(run: impl Future<Output = ()>) -> anyhow::Result<()> {
+    run.await;
+    Ok(())
 }
 
 async fn end_within(limit: Duration, task: JoinHandle<()>) {
@@ -127,7 +136,7 @@ fn serve(
     service: Service,
     config: &Ingest,
     drain: CancellationToken,
-) -> anyhow::Result<JoinHandle<()>> {
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
     let mut server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_LIMIT))
@@ -140,9 +149,5 @@ fn serve(
     let incoming = TcpIncoming::from(at.listener).with_nodelay(Some(true));
     let running =
         server.add_service(ingest).serve_with_incoming_shutdown(incoming, drain.cancelled_owned());
-    Ok(tokio::spawn(async move {
-        if let Err(error) = running.await {
-            tracing::error!(%error, "gRPC server ended");
-        }
-    }))
+    Ok(async { running.await.context("gRPC server") })
 }
