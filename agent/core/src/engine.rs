@@ -1,3 +1,5 @@
+//! The whole NTP client of one host: whom to ask when, and what the answers make certain.
+
 mod report;
 
 use alloc::string::{String, ToString};

@@ -1,3 +1,5 @@
+//! One time source: when it is polled, what its answers give, and whether it has a vote.
+
 use alloc::string::{String, ToString};
 
 use timebase::{

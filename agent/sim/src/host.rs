@@ -1,3 +1,5 @@
+//! One simulated host: the real engine over a crystal, a steered system clock and network paths.
+
 use std::collections::BTreeMap;
 
 use agent_core::{

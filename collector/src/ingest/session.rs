@@ -1,3 +1,5 @@
+//! One open session of an agent, from its hello to its end: what it sends, what it is answered.
+
 use std::sync::Arc;
 use std::time::Duration;
 
