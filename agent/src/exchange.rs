@@ -58,17 +58,22 @@ pub(crate) async fn exchange(request: Request, heard: mpsc::Sender<Heard>) {
             return;
         }
     };
-    let before = clock::cross_read();
+    let before = Moment::before();
     if let Err(error) = socket.send(&packet) {
         debug!(source.addr = %server, "cannot send to {server}: {error}");
         let _ = heard.send(Heard::Failed(token)).await;
         return;
     }
-    let after_send = clock::cross_read();
-    let kernel = socket.sent_stamp(0).await;
-    let stamp = kernel
-        .and_then(|stamp| Between(before, clock::cross_read()).kernel(stamp))
-        .unwrap_or_else(|| Between(before, after_send).user());
+    let after_send = Moment::after();
+    let stamp = match socket.sent_stamp(0).await {
+        Some(stamp) => Between(before, Moment::after()).stamp(Some(stamp)),
+        None => Between(before, after_send).stamp(None),
+    };
+    let Some(stamp) = stamp else {
+        debug!(source.addr = %server, "the host was suspended while a request was sent");
+        let _ = heard.send(Heard::Failed(token)).await;
+        return;
+    };
     trace!(source.addr = %server, ?stamp, "sent");
     if heard.send(Heard::Sent(token, stamp)).await.is_ok() {
         let _ =
@@ -83,7 +88,7 @@ async fn listen(
     socket: &StampedSocket,
     source: SourceId,
     server: SocketAddr,
-    before: ClockReading,
+    before: Moment,
     heard: &mpsc::Sender<Heard>,
 ) {
     for _ in 0..MAX_DATAGRAMS {
@@ -95,11 +100,10 @@ async fn listen(
                 return;
             }
         };
-        let between = Between(before, clock::cross_read());
-        let stamp = received
-            .stamp
-            .and_then(|stamp| between.kernel(stamp))
-            .unwrap_or_else(|| between.user());
+        let Some(stamp) = Between(before, Moment::after()).stamp(received.stamp) else {
+            debug!(source.addr = %server, "the host was suspended before an answer was read");
+            return;
+        };
         trace!(source.addr = %server, ?stamp, "received {} bytes", received.bytes.len());
         if heard.send(Heard::Datagram(source, received.bytes, stamp)).await.is_err() {
             return;
@@ -107,15 +111,44 @@ async fn listen(
     }
 }
 
-/// Clock readings before and after a stamp was taken.
-struct Between(ClockReading, ClockReading);
+/// The clocks, and the time suspended so far.
+#[derive(Clone, Copy)]
+struct Moment {
+    clock: ClockReading,
+    suspended: Option<Span>,
+}
+
+// The order of reading matters: two moments span everything read between them.
+impl Moment {
+    fn before() -> Self {
+        let suspended = clock::suspended_so_far();
+        Self { clock: clock::cross_read(), suspended }
+    }
+
+    fn after() -> Self {
+        let clock = clock::cross_read();
+        Self { clock, suspended: clock::suspended_so_far() }
+    }
+}
+
+/// What was read before and after a stamp was taken.
+struct Between(Moment, Moment);
 
 impl Between {
+    /// The stamp on the raw clock, from the kernel's if that means anything; `None` if the host was
+    /// suspended meanwhile: the raw clock stood still, and no interval on it is the time that passed.
+    fn stamp(&self, kernel: Option<Timestamp<Host>>) -> Option<Stamp> {
+        if clock::suspended_between(self.0.suspended, self.1.suspended).is_some() {
+            return None;
+        }
+        Some(kernel.and_then(|stamp| self.kernel(stamp)).unwrap_or_else(|| self.user()))
+    }
+
     /// Some moment between the readings: true whatever happens to the system clock.
     fn user(&self) -> Stamp {
         Stamp {
-            earliest: self.0.raw - self.0.uncertainty,
-            latest: self.1.raw + self.1.uncertainty,
+            earliest: self.0.clock.raw - self.0.clock.uncertainty,
+            latest: self.1.clock.raw + self.1.clock.uncertainty,
             kind: StampKind::User,
         }
     }
@@ -124,7 +157,7 @@ impl Between {
     fn kernel(&self, stamp: Timestamp<Host>) -> Option<Stamp> {
         let difference =
             |reading: &ClockReading| Bounds::around(reading.difference(), reading.uncertainty);
-        let hull = difference(&self.0).hull(difference(&self.1));
+        let hull = difference(&self.0.clock).hull(difference(&self.1.clock));
         if hull.width() > STEP_BETWEEN_READINGS {
             return None;
         }
@@ -144,12 +177,13 @@ impl Between {
 mod tests {
     use super::*;
 
-    fn reading(raw: i64, difference: i64, uncertainty: i64) -> ClockReading {
-        ClockReading {
+    fn reading(raw: i64, difference: i64, uncertainty: i64) -> Moment {
+        let clock = ClockReading {
             raw: Timestamp::from_ns(raw),
             realtime: Timestamp::from_ns(raw + difference),
             uncertainty: Span::from_ns(uncertainty),
-        }
+        };
+        Moment { clock, suspended: Some(Span::SECOND) }
     }
 
     /// Proves that the raw stamp contains the true moment however the clock was slewed meanwhile.
@@ -171,5 +205,19 @@ mod tests {
         let quiet = Between(reading(1_000, 50_000, 10), reading(9_000, 50_000, 10));
         assert_eq!(quiet.kernel(Timestamp::from_ns(70_000)), None);
         assert_eq!(quiet.kernel(Timestamp::from_ns(40_000)), None);
+    }
+
+    /// Proves that an exchange during which the host slept gives no stamp at all, whoever stamped it;
+    /// and that where the kernel does not count sleep, or there was none, it gives one.
+    #[test]
+    fn an_exchange_across_a_suspend_gives_no_stamp() {
+        let (before, mut after) = (reading(1_000, 50_000, 10), reading(9_000, 50_000, 10));
+        let kernel = Some(Timestamp::from_ns(55_000));
+        assert!(Between(before, after).stamp(kernel).is_some());
+        after.suspended = Some(Span::from_secs(3600));
+        assert_eq!(Between(before, after).stamp(kernel), None);
+        assert_eq!(Between(before, after).stamp(None), None);
+        after.suspended = None;
+        assert_eq!(Between(before, after).stamp(None).unwrap().kind, StampKind::User);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use agent_core::{Action, Engine, EngineConfig};
+use agent_core::{Action, ClockReading, Engine, EngineConfig};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
 use timebase::{Discipliner, EventKind, Raw, Report, Span, Timestamp};
@@ -28,8 +28,6 @@ use crate::sys::{clock, timex};
 
 /// The periodic cross-reading: finds steps where the kernel gives no notice, and slews.
 const TICK: Duration = Duration::from_secs(1);
-/// Less suspended time than this is the noise between two clock readings.
-const SUSPEND_LEAST: Span = Span::from_millis(100);
 /// What sockets may tell before the loop reads it: a burst of every source.
 const HEARD: usize = 256;
 /// Least time between two reports, however much happens.
@@ -157,21 +155,19 @@ impl Timekeeper {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = stepped(notice.as_ref()) => self.read_clocks(),
+                () = stepped(notice.as_ref()) => {
+                    self.read_clocks();
+                }
                 Some(heard) = self.hears.recv() => self.handle(heard),
                 Some(resolved) = self.slots.resolved() => {
                     self.slots.assign(&mut self.engine, clock::raw(), resolved);
                 }
-                _ = tick.tick() => {
-                    self.read_clocks();
-                    self.publish();
-                }
+                _ = tick.tick() => self.publish(),
                 () = sleep_until(deadline) => self.engine.handle_timeout(clock::raw()),
                 Some(_) = self.tasks.join_next() => {}
             }
             self.report_if_due();
         }
-        self.read_clocks();
         self.report();
     }
 
@@ -218,12 +214,15 @@ impl Timekeeper {
         }
     }
 
-    fn read_clocks(&mut self) {
-        let reading = clock::cross_read();
+    /// Tells the engine what the clocks show, and gives back what it was told: nothing may be said of a
+    /// moment before it is known that the host did not sleep until then.
+    fn read_clocks(&mut self) -> ClockReading {
+        let mut reading = clock::cross_read();
         let suspended = clock::suspended_so_far();
-        let lasted = suspended.zip(self.suspended).map_or(Span::ZERO, |(now, then)| now - then);
-        if lasted > SUSPEND_LEAST {
+        if let Some(lasted) = clock::suspended_between(self.suspended, suspended) {
             self.suspended = suspended;
+            // The first may be of before the sleep, and would make the next look like a step.
+            reading = clock::cross_read();
             self.wires.metrics.suspends.inc();
             info!("the host was suspended for {lasted}");
             self.engine.handle_suspend(reading, lasted);
@@ -233,14 +232,13 @@ impl Timekeeper {
         if dropped > 0 {
             self.engine.handle_dropped_reports(reading, dropped);
         }
+        reading
     }
 
-    fn publish(&self) {
-        let report = self.engine.status(
-            clock::cross_read(),
-            timex::kernel_clock(),
-            *self.wires.discipliner.borrow(),
-        );
+    fn publish(&mut self) {
+        let reading = self.read_clocks();
+        let report =
+            self.engine.status(reading, timex::kernel_clock(), *self.wires.discipliner.borrow());
         self.wires.snapshots.send_replace(Some(Arc::new(report)));
     }
 
@@ -256,8 +254,9 @@ impl Timekeeper {
     fn report(&mut self) {
         self.reported = Instant::now();
         self.report_due = self.reported + self.report_interval;
+        let reading = self.read_clocks();
         let report = self.engine.report(
-            clock::cross_read(),
+            reading,
             self.wires.sequence.take(),
             timex::kernel_clock(),
             *self.wires.discipliner.borrow(),

@@ -207,7 +207,7 @@ impl Source {
     /// The raw clock has jumped against UTC: forget, and ask at once.
     pub(crate) fn handle_jump(&mut self, now: Timestamp<Raw>) {
         self.track.forget();
-        self.client.hurry(now);
+        self.client.abandon(now);
     }
 
     fn take(&mut self, answer: &Answer) -> Result<(), Refused> {

@@ -9,6 +9,8 @@ use timebase::{Host, Raw, Span, Timestamp};
 /// How often a cross-reading is tried; the tightest try is kept. A preempted try is wide, and three
 /// in a row are rarely all preempted.
 const TRIES: usize = 3;
+/// Less suspended time than this is the noise between two clock readings.
+const SUSPEND_LEAST: Span = Span::from_millis(100);
 
 /// CLOCK_REALTIME and CLOCK_MONOTONIC_RAW at one moment.
 ///
@@ -43,6 +45,13 @@ pub fn suspended_so_far() -> Option<Span> {
     let monotonic = read(ClockId::CLOCK_MONOTONIC);
     let boottime = try_read(ClockId::CLOCK_BOOTTIME)?;
     Some(Span::from_ns(boottime.saturating_sub(monotonic)))
+}
+
+/// How long the host was suspended between two values of [`suspended_so_far`]; `None` if it was not, or
+/// if the kernel does not count.
+pub fn suspended_between(before: Option<Span>, after: Option<Span>) -> Option<Span> {
+    let lasted = after? - before?;
+    (lasted > SUSPEND_LEAST).then_some(lasted)
 }
 
 fn sandwich() -> ClockReading {

@@ -85,6 +85,13 @@ impl Client {
         self.next = self.next.min(now + Span::MILLISECOND);
     }
 
+    /// The raw clock stood still for a while: an answer to the request that is out would be measured too
+    /// short. Ask anew; whatever still comes of that request is unexpected.
+    pub(crate) fn abandon(&mut self, now: Timestamp<Raw>) {
+        self.request = None;
+        self.hurry(now);
+    }
+
     pub(crate) fn next_timeout(&self) -> Option<Timestamp<Raw>> {
         if self.denied {
             return None;

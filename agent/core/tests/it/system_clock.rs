@@ -1,6 +1,7 @@
 //! The system clock and the host: steps, sleep, starts, the estimate.
 
-use timebase::{EventKind, Ppb, Span, SyncState};
+use agent_core::{Refused, Stamp};
+use timebase::{EventKind, Ppb, Span, StampKind, SyncState};
 
 use crate::bench::{Bench, Server};
 
@@ -48,6 +49,23 @@ fn after_a_suspend_nothing_old_is_believed() {
     assert_eq!(report.state, SyncState::Synchronised);
     assert!(report.bounds.unwrap().contains(Span::ZERO));
     assert!(bench.events.contains(&EventKind::Suspended { lasted: slept }));
+}
+
+#[test]
+fn a_request_that_was_out_during_a_suspend_is_not_measured() {
+    // Proves that an answer of before the sleep, read after it, makes no window: the raw clock did not
+    // count the time between, so the exchange looks short. The next request is measured as ever.
+    let mut bench = Bench::new(vec![Server::default()]);
+    bench.run(Span::from_secs(60));
+    let (source, token, request) = bench.intercept();
+    let sent = Stamp::exact(bench.raw(), StampKind::Kernel);
+    let answer = bench.answer(source, &request).encode();
+    bench.engine.handle_sent(token, sent);
+    bench.sleep(Span::from_secs(3600));
+    assert_eq!(bench.deliver(source, &answer), Err(Refused::Unexpected));
+    assert_eq!(bench.report().bounds, None);
+    bench.run(Span::from_secs(5));
+    assert!(bench.report().bounds.unwrap().contains(Span::ZERO));
 }
 
 #[test]
