@@ -1,12 +1,18 @@
 //! `truechimer-agent`: see [`agent::cli`].
 
+use std::process::ExitCode;
+
 use agent::cli::{self, Cli};
-use anyhow::{Result, anyhow};
 use clap::Parser;
 
-fn main() -> Result<()> {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("another TLS provider was installed first"))?;
-    cli::main(Cli::parse())
+fn main() -> ExitCode {
+    // Before anything can open a TLS connection; it fails only if it was done before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match cli::main(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("truechimer-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -7,7 +7,9 @@
 mod backlog;
 mod member;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,15 +66,24 @@ struct Args {
     log: String,
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    // Before anything can open a TLS connection; it fails only if it was done before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match start(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("truechimer-fleet: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: Args) -> Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_new(&args.log)?)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("invariant: the TLS provider is installed once"))?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(args))
 }
 
