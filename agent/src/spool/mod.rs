@@ -56,7 +56,8 @@ pub enum OpenError {
 pub struct Sequence(Arc<AtomicU64>);
 
 impl Sequence {
-    /// Starts at the boot-time clock in ms, so that a lost spool never uses a number again.
+    /// Starts at the boot-time clock in ms. Reports are made far more slowly than one in a ms, so this is
+    /// above every number used before in this boot, whether or not the disk remembers it.
     pub fn starting_at(since_boot: Span) -> Self {
         let ms = since_boot.as_ns().div_euclid(1_000_000);
         Self(Arc::new(AtomicU64::new(u64::try_from(ms).unwrap_or(0).max(1))))
@@ -65,10 +66,6 @@ impl Sequence {
     /// Takes a number.
     pub fn take(&self) -> Seq {
         Seq(self.0.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn continue_after(&self, seq: Seq) {
-        self.0.store(seq.0 + 1, Ordering::Relaxed);
     }
 
     fn raise_above(&self, seq: Seq) {
@@ -122,8 +119,9 @@ pub struct Spool {
 impl Spool {
     /// Opens or makes the spool in `directory`, at most `limit` bytes large.
     ///
-    /// Cuts off what a crash left half written, and continues `sequence` after the last number used
-    /// in this boot.
+    /// Cuts off what a crash left half written, and raises `sequence` above every number known to be
+    /// used in this boot. That is a second guard: reports may have been sent from memory while the disk
+    /// refused them, so what is on disk alone does not say where to go on.
     pub fn open(
         directory: &Path,
         limit: u64,
@@ -150,7 +148,7 @@ impl Spool {
             .chain(cursor.of(boot))
             .max();
         if let Some(seq) = last_used {
-            sequence.continue_after(seq);
+            sequence.raise_above(seq);
         }
         let mut spool = Self {
             directory: directory.to_owned(),

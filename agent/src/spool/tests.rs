@@ -124,8 +124,8 @@ fn damage_is_never_read_as_a_report() {
     }
 }
 
-/// Proves that numbers continue after the last one used in this boot, and begin at the boot-time
-/// clock when the spool knows nothing.
+/// Proves that numbers begin at the boot-time clock, above whatever was used in this boot, and higher
+/// still if the disk or the collector knows of higher ones.
 #[test]
 fn numbers_are_never_used_again() {
     let scratch = Scratch::new("numbers");
@@ -138,12 +138,15 @@ fn numbers_are_never_used_again() {
 
     let again = sequence(90_000);
     drop(scratch.open_with(BOOT, LIMIT, &again));
-    assert_eq!(again.take(), Seq(60_001));
+    assert_eq!(again.take(), Seq(90_000));
+    let slow_clock = sequence(50_000);
+    drop(scratch.open_with(BOOT, LIMIT, &slow_clock));
+    assert_eq!(slow_clock.take(), Seq(60_001));
 
     // The collector knows more than we do: the spool was on a full disk.
     let mut spool = scratch.open_with(BOOT, LIMIT, &again);
-    spool.acknowledge(BOOT, Seq(70_000));
-    assert_eq!(again.take(), Seq(70_001));
+    spool.acknowledge(BOOT, Seq(95_000));
+    assert_eq!(again.take(), Seq(95_001));
     drop(spool);
 
     let other_boot = sequence(90_000);
@@ -209,6 +212,26 @@ fn a_disk_that_refuses_is_survived() {
     drop(spool);
     let kept = pending(&mut scratch.open(BOOT));
     assert_eq!(kept, (11..=MEMORY_REPORTS as u64).chain([1_000, 1_001]).collect::<Vec<_>>());
+}
+
+/// Proves that numbers sent from memory, of which a disk that refuses keeps no trace, are not used again
+/// by the agent's next run.
+#[test]
+fn numbers_sent_from_memory_are_not_used_again() {
+    let scratch = Scratch::new("memory-numbers");
+    let first = sequence(60_000);
+    let mut spool = scratch.open_with(BOOT, LIMIT, &first);
+    spool.append([report(first.take().0)]);
+    fs::rename(&scratch.0, scratch.0.with_extension("away")).unwrap();
+    spool.writer = None;
+    spool.append([report(first.take().0), report(first.take().0)]);
+    spool.acknowledge(BOOT, Seq(60_002));
+    drop(spool);
+    fs::rename(scratch.0.with_extension("away"), &scratch.0).unwrap();
+
+    let again = sequence(61_000);
+    drop(scratch.open_with(BOOT, LIMIT, &again));
+    assert!(again.take() > Seq(60_002));
 }
 
 /// Proves that two agents cannot share a spool.
