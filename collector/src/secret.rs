@@ -32,6 +32,15 @@ impl Kind {
     }
 }
 
+/// Whether a text is formed like a token or credential of this kind; one that is not is nobody's, and no
+/// database need be asked.
+pub fn is_formed(kind: Kind, text: &str) -> bool {
+    let random = text.trim().strip_prefix(kind.prefix());
+    random
+        .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
+        .is_some_and(|r| r.len() == kind.bytes())
+}
+
 /// A new secret, from the system's randomness.
 ///
 /// # Errors
@@ -52,6 +61,19 @@ pub fn hash(secret: &str) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Proves that every secret made here is taken for one, and nothing of another shape is.
+    #[test]
+    fn secrets_are_told_by_their_form() {
+        let (join, host) = (Kind::JoinToken, Kind::HostCredential);
+        let token = generate(join).unwrap();
+        assert!(is_formed(join, &token) && is_formed(join, &format!("{token}\n")));
+        assert!(is_formed(host, &generate(host).unwrap()));
+        for other in ["", "tcj_", "tch_", &token[4..], &token[..46], "tcj_made up", "Bearer"] {
+            assert!(!is_formed(join, other), "{other:?}");
+        }
+        assert!(!is_formed(host, &token) && !is_formed(join, &format!("{token}A")));
+    }
 
     /// Proves that secrets differ, carry their prefix and hash as SHA-256 of the text.
     #[test]

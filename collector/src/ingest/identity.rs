@@ -1,19 +1,48 @@
+//! Who calls. Whoever can reach the port can ask, so a question must cost those who are known nothing:
+//! a text that is no secret of ours is refused unread, and [`Strangers`] leaves the database to others.
+
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fleet_proto::convert::{self, MAX_LABELS, Refusal};
 use fleet_proto::pb;
 use store::Store;
 use store::hosts::{Enrolment, HostInfo, KnownHost};
 use timebase::HostId;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::Metrics;
 use crate::{clock, secret};
 
+/// Most database connections in use for callers not yet known: a part of the pool that the writer shares.
+const MOST_STRANGERS: usize = 4;
+/// A caller waits so long for its turn, as long as for a connection.
+const STRANGER_WAIT: Duration = Duration::from_secs(5);
+
+/// The turns of callers not yet known.
+#[derive(Debug)]
+pub(super) struct Strangers(Semaphore);
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self(Semaphore::new(MOST_STRANGERS))
+    }
+}
+
+impl Strangers {
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Status> {
+        let turn = tokio::time::timeout(STRANGER_WAIT, self.0.acquire()).await;
+        let turn = turn.map_err(|_| Status::unavailable("too many callers at once; try again"))?;
+        Ok(turn.expect("invariant: the semaphore is never closed"))
+    }
+}
+
 /// The host that a call's credential belongs to.
 pub(super) async fn host_of(
     store: &Store,
+    strangers: &Strangers,
     metrics: &Metrics,
     metadata: &MetadataMap,
 ) -> Result<KnownHost, Status> {
@@ -25,6 +54,10 @@ pub(super) async fn host_of(
     let credential = header
         .and_then(|text| text.strip_prefix("Bearer "))
         .ok_or_else(|| refused("authorization: Bearer <credential> is missing; enrol first"))?;
+    if !secret::is_formed(secret::Kind::HostCredential, credential) {
+        return Err(refused("unknown credential; enrol again"));
+    }
+    let _turn = strangers.turn().await?;
     match store.host_of_credential(&secret::hash(credential)).await {
         Ok(Some(host)) => Ok(host),
         Ok(None) => Err(refused("unknown credential; enrol again")),
@@ -35,16 +68,25 @@ pub(super) async fn host_of(
 /// Trades a join token for a credential.
 pub(super) async fn enrol(
     store: &Store,
+    strangers: &Strangers,
     metrics: &Metrics,
     request: pb::EnrolRequest,
 ) -> Result<pb::EnrolReply, Status> {
     let malformed = |refusal: Refusal| Status::invalid_argument(refusal.to_string());
+    let refused = || {
+        metrics.unauthenticated.inc();
+        Status::unauthenticated("the join token is unknown, expired, used up or revoked")
+    };
+    if !secret::is_formed(secret::Kind::JoinToken, &request.join_token) {
+        return Err(refused());
+    }
     let id = convert::id16(&request.host_id, "host_id").map_err(malformed)?;
     let info = host_info(request.host.unwrap_or_default()).map_err(malformed)?;
     let credential = secret::generate(secret::Kind::HostCredential)
         .map_err(|error| Status::internal(error.to_string()))?;
     let (id, now) = (HostId::from_bytes(id), clock::now());
     let (token, hash) = (secret::hash(&request.join_token), secret::hash(&credential));
+    let _turn = strangers.turn().await?;
     let enrolment = store.enrol(&token, &hash, id, &info, now).await;
     match enrolment.map_err(|error| unavailable(&error))? {
         Enrolment::Accepted => {
@@ -52,10 +94,7 @@ pub(super) async fn enrol(
             tracing::info!(host.id = %id, host.name = info.name, "host {} enrolled", info.name);
             Ok(pb::EnrolReply { credential })
         }
-        Enrolment::TokenRefused => {
-            metrics.unauthenticated.inc();
-            Err(Status::unauthenticated("the join token is unknown, expired, used up or revoked"))
-        }
+        Enrolment::TokenRefused => Err(refused()),
         Enrolment::HostExists => {
             metrics.unauthenticated.inc();
             tracing::warn!(host.id = %id, host.name = info.name, "enrolment of a known host refused");

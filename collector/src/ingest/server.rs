@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpIncoming;
 
+use super::identity::Strangers;
 use super::quota::Quota;
 use super::refusals::Refusals;
 use super::service::Service;
@@ -81,7 +82,12 @@ impl Server {
             idle: span::std(config.idle_timeout),
             drain: drain.clone(),
         };
-        let service = Service { shared: Arc::new(shared), sessions, tasks: tasks.clone() };
+        let service = Service {
+            shared: Arc::new(shared),
+            sessions,
+            strangers: Strangers::default(),
+            tasks: tasks.clone(),
+        };
         let address = at.address;
         let server = serve(at, service, config, drain.clone())?;
         let part = Role::Ingest.word();

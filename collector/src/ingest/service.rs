@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Reason;
-use super::identity;
+use super::identity::{self, Strangers};
 use super::session::{PIPELINE, Session, Shared};
 use super::sessions::Sessions;
 
@@ -16,6 +16,7 @@ use super::sessions::Sessions;
 pub(super) struct Service {
     pub(super) shared: Arc<Shared>,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) strangers: Strangers,
     pub(super) tasks: TaskTracker,
 }
 
@@ -26,7 +27,8 @@ impl Ingest for Service {
         request: Request<pb::EnrolRequest>,
     ) -> Result<Response<pb::EnrolReply>, Status> {
         let (store, metrics) = (&self.shared.store, &self.shared.metrics);
-        identity::enrol(store, metrics, request.into_inner()).await.map(Response::new)
+        let reply = identity::enrol(store, &self.strangers, metrics, request.into_inner()).await?;
+        Ok(Response::new(reply))
     }
 
     type SessionStream = ReceiverStream<Result<pb::CollectorMessage, Status>>;
@@ -36,7 +38,7 @@ impl Ingest for Service {
         request: Request<Streaming<pb::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (store, metrics) = (&self.shared.store, &self.shared.metrics);
-        let host = identity::host_of(store, metrics, request.metadata()).await?;
+        let host = identity::host_of(store, &self.strangers, metrics, request.metadata()).await?;
         if host.revoked {
             self.shared.refusals.count(host.key, Reason::Revoked, "the credential was revoked");
             return Err(Status::unauthenticated("revoked: the credential was revoked"));
