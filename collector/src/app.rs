@@ -51,7 +51,10 @@ impl App {
             false => None,
         };
         let web_at = match roles.has(Role::Web) {
-            true => Some(bind("[web] listen", config.web.listen).await?),
+            true => {
+                config.web.check()?;
+                Some(bind("[web] listen", config.web.listen).await?)
+            }
             false => None,
         };
         let database = Database::open(&config).await?;

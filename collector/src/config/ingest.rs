@@ -2,10 +2,14 @@
 
 use std::num::NonZeroU32;
 
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use timebase::Span;
 
 use super::span;
+
+/// Agents send batches of up to 256 KiB, and one report of very many sources may be longer.
+const LEAST_MESSAGE_BYTES: u32 = 1 << 20;
 
 /// Limits of the ingest role.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -28,4 +32,20 @@ pub struct Ingest {
     /// How often an open session looks whether its credential still holds.
     #[serde(with = "span")]
     pub revocation_check: Span,
+}
+
+impl Ingest {
+    /// Refuses limits that would lock out agents that behave.
+    ///
+    /// # Errors
+    /// Their batches would not fit.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.max_message_bytes.get() >= LEAST_MESSAGE_BYTES,
+            "[ingest] max-message-bytes = {} is too small for the batches of agents: at least \
+             {LEAST_MESSAGE_BYTES}",
+            self.max_message_bytes
+        );
+        Ok(())
+    }
 }

@@ -52,6 +52,25 @@ pub struct Web {
     pub listen: SocketAddr,
     /// Cookies over TLS only.
     pub secure_cookies: bool,
+    /// Serve without TLS beyond loopback.
+    pub allow_plain: bool,
+}
+
+impl Web {
+    /// Refuses to carry passwords in clear by accident.
+    ///
+    /// # Errors
+    /// Reachable from elsewhere, and nothing says that a proxy adds TLS.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.secure_cookies || self.allow_plain || self.listen.ip().is_loopback(),
+            "[web] listen = \"{}\" is reachable from elsewhere and has no TLS: set \
+             secure-cookies = true if a proxy in front adds TLS, or allow-plain = true to send \
+             passwords and sign-in cookies in clear",
+            self.listen
+        );
+        Ok(())
+    }
 }
 
 /// Metrics and health.

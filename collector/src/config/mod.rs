@@ -101,6 +101,8 @@ impl Config {
         judge::policies(self)?;
         crate::notify::check(self)?;
         self.grpc.check()?;
+        self.web.check()?;
+        self.ingest.check()?;
         self.retention.check()
     }
 

@@ -89,6 +89,8 @@ async fn broken_configuration_is_named() {
         ("[ingest]\nlingr = \"1 s\"\n", vec!["line 2", "lingr"]),
         ("[ingest]\nlinger = 1\n", vec!["line 2", "linger"]),
         ("[grpc]\nlisten = \"0.0.0.0:4461\"\n", vec!["listen", "allow-plain"]),
+        ("[web]\nlisten = \"0.0.0.0:4460\"\n", vec!["listen", "secure-cookies", "allow-plain"]),
+        ("[ingest]\nmax-message-bytes = 65536\n", vec!["max-message-bytes", "1048576"]),
         ("[retention]\nsamples = \"1 d\"\n", vec!["retention", "8 d"]),
         ("[database]\nurl = \"mysql://x\"\n", vec!["url"]),
         ("][", vec!["line 1"]),

@@ -80,7 +80,7 @@ async fn bad_reports_are_refused_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn huge_batches() {
     let mut world =
-        World::start_with("[ingest]\nmax-batch = 50\nmax-message-bytes = 65536\n").await;
+        World::start_with("[ingest]\nmax-batch = 50\nmax-message-bytes = 1048576\n").await;
     let mut good = Good::start(&world).await;
     let agent = Agent::enrol(&world, "bad").await;
     let mut session = agent.session().await;
@@ -88,7 +88,7 @@ async fn huge_batches() {
     let refusal = session.refusal().await;
     assert_eq!((refusal.reason.as_str(), refusal.retry), ("batch-too-large", false));
     let mut wide = report(1);
-    wide.sources = vec![wide.sources[0].clone(); 20_000];
+    wide.sources = vec![wide.sources[0].clone(); 40_000];
     session.send(vec![wide]).await;
     assert_eq!(session.end().await.unwrap_err().code(), Code::OutOfRange);
     eventually("both counted", async || {
