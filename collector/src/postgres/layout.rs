@@ -9,6 +9,8 @@ use super::{OWNER, PostgresError};
 /// Longest path of a unix socket on Linux is 107 bytes; this much is the name inside the folder.
 const SOCKET_NAME: &str = "/.s.PGSQL.5432";
 const LONGEST_SOCKET: usize = 107;
+/// The last resort of root; other programs may run as it too.
+const SHARED_USER: &str = "nobody";
 
 /// Where the cluster's files are and who owns them.
 #[derive(Clone, Debug)]
@@ -39,6 +41,7 @@ impl Layout {
         let folder = data_dir.join("postgres");
         make_private(&folder, &user)?;
         if geteuid().is_root() {
+            warn_if_shared(&user);
             open_to(&user, data_dir)?;
         }
         let layout = Self::at(folder, user)?;
@@ -94,11 +97,24 @@ fn server_user() -> Result<User, PostgresError> {
             why: "initdb needs an entry for it in /etc/passwd",
         });
     }
-    let found = ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten());
+    let found =
+        ["postgres", SHARED_USER].iter().find_map(|name| User::from_name(name).ok().flatten());
     found.ok_or_else(|| PostgresError::NoUser {
         who: "root".into(),
         why: "neither user postgres nor user nobody exists; create one of them",
     })
+}
+
+/// Whoever runs the server comes in as the owner, by peer authentication.
+fn warn_if_shared(user: &User) {
+    if user.name == SHARED_USER {
+        tracing::warn!(
+            "there is no user postgres, so Postgres runs as {SHARED_USER}, and any other process of \
+             {SHARED_USER} on this machine may read and change the database. Create a user of its own \
+             before the first start (`useradd --system --user-group postgres`), or run the collector \
+             as an unprivileged user"
+        );
+    }
 }
 
 /// A folder with mode 0700 that belongs to `user`; one that exists must be exactly that.
