@@ -1,4 +1,6 @@
-# Two images from one file: `--target collector` and `--target agent`.
+# Two images from one file: `--target collector` and `--target agent`. docker-compose.yml shows how they are
+# run. A plain `docker run` of the collector needs TRUECHIMER_DATABASE_URL, as no Postgres is in its image,
+# and both listen on the container's loopback until a configuration says otherwise.
 
 FROM node:22-bookworm-slim AS assets
 WORKDIR /src/web
