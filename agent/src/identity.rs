@@ -1,6 +1,6 @@
 //! Who this host is: an id kept in the state directory, the boot id, and the credential.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -102,14 +102,15 @@ fn read_secret(path: &Path) -> io::Result<Option<Secret>> {
     }
 }
 
-/// Writes a small private file so that it is there whole or not at all.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a small private file so that it is there whole or not at all, and stays after a power cut.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&fresh, path)
+    fs::rename(&fresh, path)?;
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 #[cfg(test)]
