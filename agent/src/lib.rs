@@ -16,6 +16,7 @@ mod slots;
 pub mod sources;
 pub mod spool;
 pub mod status;
+pub mod steps;
 pub mod sys;
 pub mod timekeeper;
 pub mod uplink;

@@ -19,6 +19,7 @@ use crate::identity::{self, CredentialFile};
 use crate::local::{Knowledge, StatusSocket, print_json};
 use crate::observe::{self, Exposition};
 use crate::spool::{Sequence, Spool, SpoolMetrics};
+use crate::steps::{Resumed, StepRecord};
 use crate::sys::clock;
 use crate::timekeeper::{self, Settings, TimeMetrics, Wires};
 use crate::uplink::{Reporter, Uplink, UplinkMetrics, UplinkState, collector_endpoint};
@@ -76,8 +77,10 @@ async fn run_parts(config: &Config, output: Output) -> Result<()> {
     }
     let reboot = keeps_state && identity::is_first_start(&state_dir, boot);
     let sequence = Sequence::starting_at(clock::since_boot());
+    let steps = StepRecord::new(&state_dir, boot);
+    let resumed = steps.resumed(clock::set_to());
     let reporting = match &config.collector {
-        Some(url) => Some(Reporting::start(config, url, boot, &sequence)?),
+        Some(url) => Some(Reporting::start(config, url, boot, &sequence, steps)?),
         None => None,
     };
 
@@ -103,7 +106,7 @@ async fn run_parts(config: &Config, output: Output) -> Result<()> {
         discipliner: watch_discipliner(),
         metrics,
     };
-    let mut time_path = start_time_path(settings(config, reboot), wires, stop.clone())?;
+    let mut time_path = start_time_path(settings(config, reboot, resumed), wires, stop.clone())?;
     if output == Output::Json {
         tokio::spawn(print_json(knowledge, stop.clone()));
     }
@@ -141,6 +144,7 @@ impl Reporting {
         url: &str,
         boot: timebase::BootId,
         sequence: &Sequence,
+        steps: StepRecord,
     ) -> Result<Self> {
         let state_dir = config.state_dir();
         let host = identity::host_id(&state_dir)?;
@@ -159,7 +163,7 @@ impl Reporting {
         let spool = Arc::new(Mutex::new(spool));
         let grown = Arc::new(Notify::new());
         let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
-        let keeper = tokio::spawn(keep(waiting, Arc::clone(&spool), Arc::clone(&grown)));
+        let keeper = tokio::spawn(keep(waiting, steps, Arc::clone(&spool), Arc::clone(&grown)));
 
         let (state, shown) = watch::channel(UplinkState::Down("not yet tried".to_owned()));
         let uplink_metrics = UplinkMetrics::default();
@@ -206,12 +210,23 @@ impl Reporting {
 }
 
 /// Puts reports into the spool, several at once if they come faster than the disk.
-async fn keep(mut waiting: mpsc::Receiver<Report>, spool: Arc<Mutex<Spool>>, grown: Arc<Notify>) {
+async fn keep(
+    mut waiting: mpsc::Receiver<Report>,
+    steps: StepRecord,
+    spool: Arc<Mutex<Spool>>,
+    grown: Arc<Notify>,
+) {
+    let steps = Arc::new(Mutex::new(steps));
     let mut taken = Vec::new();
     while waiting.recv_many(&mut taken, REPORTS_WAITING).await > 0 {
+        let count = taken.iter().map(|report| report.steps).max().unwrap_or(0);
         let reports: Vec<pb::Report> = taken.drain(..).map(|report| (&report).into()).collect();
-        let spool = Arc::clone(&spool);
-        let append = move || spool.lock().unwrap_or_else(PoisonError::into_inner).append(reports);
+        let (steps, spool) = (Arc::clone(&steps), Arc::clone(&spool));
+        let append = move || {
+            let mut steps = steps.lock().unwrap_or_else(PoisonError::into_inner);
+            steps.note(count, clock::set_to());
+            spool.lock().unwrap_or_else(PoisonError::into_inner).append(reports);
+        };
         if tokio::task::spawn_blocking(append).await.is_err() {
             warn!("the spool failed while a report was written");
         }
@@ -244,7 +259,7 @@ async fn serve_status(
     }
 }
 
-fn settings(config: &Config, reboot: bool) -> Settings {
+fn settings(config: &Config, reboot: bool, resumed: Option<Resumed>) -> Settings {
     let ntp = &config.ntp;
     Settings {
         engine: EngineConfig { drift_limit: ntp.drift_limit(), ..EngineConfig::default() },
@@ -253,6 +268,7 @@ fn settings(config: &Config, reboot: bool) -> Settings {
         iburst: ntp.iburst,
         report_interval: Duration::from_nanos(config.report_interval.as_ns().unsigned_abs()),
         reboot,
+        resumed,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::exchange::{Heard, Request, exchange};
 use crate::slots::Slots;
 use crate::sources::Server;
 use crate::spool::Sequence;
+use crate::steps::Resumed;
 use crate::sys::cancel::StepNotice;
 use crate::sys::udp::StampingHeld;
 use crate::sys::{clock, timex};
@@ -50,6 +51,8 @@ pub struct Settings {
     pub report_interval: Duration,
     /// Whether this is the first start in this boot.
     pub reboot: bool,
+    /// Where a former run in this boot ended, if there was one.
+    pub resumed: Option<Resumed>,
 }
 
 /// What the time path is connected to.
@@ -111,6 +114,9 @@ impl Timekeeper {
     fn new(settings: Settings, wires: Wires) -> Self {
         let now = clock::cross_read();
         let mut engine = Engine::new(settings.engine, seed(), now);
+        if let Some(Resumed { steps, stepped }) = settings.resumed {
+            engine.resume(now, steps, stepped);
+        }
         engine.handle_started(now, settings.reboot);
         let mut slots = Slots::new(settings.poll, settings.iburst);
         for server in settings.servers {

@@ -162,10 +162,17 @@ impl Engine {
         let step = self.steps.observe(reading);
         self.clock = reading;
         if let Some(by) = step {
-            self.step_count = self.step_count.saturating_add(1);
-            self.stepped = true;
-            self.urgent = true;
-            self.note(EventKind::Step { by });
+            self.stepped_by(by);
+        }
+    }
+
+    /// The agent goes on where a former run in the same boot ended: `steps` were counted by then, and
+    /// `by` is how far the clock was stepped since, if it was.
+    pub fn resume(&mut self, now: ClockReading, steps: u32, by: Option<Span>) {
+        self.handle_clock(now);
+        self.step_count = self.step_count.saturating_add(steps);
+        if let Some(by) = by {
+            self.stepped_by(by);
         }
     }
 
@@ -263,6 +270,13 @@ impl Engine {
         }
         self.urgent |= assessment.state != self.state;
         self.state = assessment.state;
+    }
+
+    fn stepped_by(&mut self, by: Span) {
+        self.step_count = self.step_count.saturating_add(1);
+        self.stepped = true;
+        self.urgent = true;
+        self.note(EventKind::Step { by });
     }
 
     /// Records an event at the latest moment heard of.

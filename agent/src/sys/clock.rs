@@ -33,6 +33,18 @@ pub fn realtime() -> Timestamp<Host> {
     Timestamp::from_ns(read(ClockId::CLOCK_REALTIME))
 }
 
+/// CLOCK_REALTIME − CLOCK_BOOTTIME: changes only when the clock is set. Slewing moves both alike, and
+/// both count sleep. `None` where the kernel has no CLOCK_BOOTTIME.
+pub fn set_to() -> Option<Span> {
+    let tries = (0..TRIES).filter_map(|_| {
+        let before = try_read(ClockId::CLOCK_BOOTTIME)?;
+        let realtime = read(ClockId::CLOCK_REALTIME);
+        let after = try_read(ClockId::CLOCK_BOOTTIME)?;
+        Some((after - before, realtime - before.midpoint(after)))
+    });
+    tries.min().map(|(_, difference)| Span::from_ns(difference))
+}
+
 /// Time since boot; suspended time is included where the kernel counts it.
 pub fn since_boot() -> Span {
     let boottime = try_read(ClockId::CLOCK_BOOTTIME);

@@ -2,12 +2,14 @@
 //! a preloaded library makes the agent alone see it set.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::collector::{Collector, JOIN_TOKEN};
 use crate::loopback::{chronyd, seconds};
-use crate::support::{Folder, agent, skip};
+use crate::support::{Folder, Process, agent, eventually, skip};
 
 const TEST: &str = "a_step_moves_the_window_at_once";
 
@@ -19,13 +21,9 @@ async fn a_step_moves_the_window_at_once() {
     let Some((server_process, server)) = chronyd(&folder) else {
         return skip(TEST, "no chronyd on this machine");
     };
-    let library = folder.path().join("stepped_clock.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/stepped_clock.c");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source);
-    if !compiler.status().is_ok_and(|status| status.success()) {
+    let Some(library) = stepped_clock(&folder) else {
         return skip(TEST, "no C compiler on this machine");
-    }
+    };
     let step = folder.path().join("step");
     let mut child = agent()
         .args(["run", "--json", "--poll", "0", "--server", &server])
@@ -54,4 +52,49 @@ async fn a_step_moves_the_window_at_once() {
     assert!(later.iter().all(|view| view["steps"] == 1), "{later:?}");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// Proves that a step made while no agent ran is counted by the next one in the same boot, and that a
+/// restart alone neither counts one nor begins again at none.
+#[tokio::test]
+async fn a_step_between_two_runs_is_counted() {
+    let (collector, folder) = (Collector::start().await, Folder::new());
+    let Some(library) = stepped_clock(&folder) else {
+        return skip("a_step_between_two_runs_is_counted", "no C compiler on this machine");
+    };
+    let token = folder.file("join-token", JOIN_TOKEN);
+    let step = folder.path().join("step");
+    for (stepped_before, counted) in [(false, 0), (true, 1), (true, 1)] {
+        if stepped_before {
+            folder.file("step", "");
+        }
+        let known = collector.seen().numbers().len();
+        let mut agent = Process::start(
+            agent()
+                .args(["run", "--server", "127.0.0.1:9", "--observe", "off"])
+                .args(["--report-interval", "1 s", "--collector", &collector.url()])
+                .arg("--join-token-file")
+                .arg(&token)
+                .arg("--state-dir")
+                .arg(folder.path().join("state"))
+                .env("LD_PRELOAD", &library)
+                .env("STEP_WHEN", &step),
+        );
+        let steps = eventually("a report of this run arrives", || {
+            let seen = collector.seen();
+            seen.stored.values().flatten().nth(known).map(|report| report.steps)
+        })
+        .await;
+        agent.kill_9();
+        assert_eq!(steps, counted, "{known} reports before");
+    }
+}
+
+/// The library that makes a process see a stepped clock; `None` without a compiler.
+fn stepped_clock(folder: &Folder) -> Option<PathBuf> {
+    let library = folder.path().join("stepped_clock.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/stepped_clock.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source);
+    compiler.status().is_ok_and(|status| status.success()).then_some(library)
 }

@@ -96,6 +96,22 @@ fn before_any_answer_the_host_is_starting_then_free_running() {
 }
 
 #[test]
+fn a_restarted_agent_goes_on_counting_steps() {
+    // Proves that steps are counted from where a former run ended, and that one made between the runs
+    // is counted and reported like any other.
+    let mut bench = Bench::new(vec![]);
+    bench.engine.resume(bench.clock(), 4, None);
+    assert_eq!(bench.report().steps, 4);
+    assert_eq!(bench.events, []);
+    let mut bench = Bench::new(vec![]);
+    let by = Span::from_millis(-700);
+    bench.engine.resume(bench.clock(), 4, Some(by));
+    let report = bench.report();
+    assert_eq!((report.state, report.steps), (SyncState::Stepped, 5));
+    assert_eq!(bench.events, [EventKind::Step { by }]);
+}
+
+#[test]
 fn starts_and_lost_reports_are_events_of_the_next_report_only() {
     // Proves that events are drained exactly once, and that status does not drain them.
     let mut bench = Bench::new(vec![]);
