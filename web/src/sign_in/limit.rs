@@ -1,19 +1,19 @@
 //! How often somebody may try a password.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Attempts within [`WINDOW`] from one address.
+/// Attempts within [`WINDOW`] from one address; see [`network`].
 const ATTEMPTS_PER_IP: u32 = 20;
 /// Attempts within [`WINDOW`] at one name from one address. By pair, so that nobody can lock another
 /// person out from elsewhere.
 const ATTEMPTS_PER_NAME: u32 = 8;
 const WINDOW: Duration = Duration::from_secs(300);
-/// Entries kept: about 1 MB. When full of fresh entries, strangers wait.
+/// Entries kept: about 1 MB. Beyond, the oldest are forgotten: whoever fills the table must not lock others
+/// out.
 const ENTRIES: usize = 8192;
-const PRUNE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -36,26 +36,13 @@ pub(crate) struct Limiter {
 #[derive(Debug, Default)]
 struct Table {
     counts: HashMap<Key, Count>,
-    /// When old entries were last looked for: that costs a walk through all.
-    pruned: Option<Instant>,
 }
 
 impl Table {
-    /// Makes room if it can; whether there is room for another attempt.
-    fn has_room(&mut self, now: Instant) -> bool {
-        let full = |counts: &HashMap<_, _>| counts.len() + 2 > ENTRIES;
-        let due = self.pruned.is_none_or(|at| now.saturating_duration_since(at) >= PRUNE_EVERY);
-        if full(&self.counts) && due {
-            self.counts.retain(|_, count| now.saturating_duration_since(count.since) < WINDOW);
-            self.pruned = Some(now);
-        }
-        !full(&self.counts)
-    }
-
     /// Counts an attempt under `key`; whether it is within `limit`.
-    fn within(&mut self, now: Instant, has_room: bool, key: Key, limit: u32) -> bool {
-        if !has_room && !self.counts.contains_key(&key) {
-            return false;
+    fn within(&mut self, now: Instant, key: Key, limit: u32) -> bool {
+        if !self.counts.contains_key(&key) {
+            self.make_room();
         }
         let count = self.counts.entry(key).or_insert(Count { since: now, attempts: 0 });
         if now.saturating_duration_since(count.since) >= WINDOW {
@@ -64,22 +51,41 @@ impl Table {
         count.attempts = count.attempts.saturating_add(1);
         count.attempts <= limit
     }
+
+    /// Forgets the oldest eighth of a full table: one at a time would cost a walk through all each time.
+    fn make_room(&mut self) {
+        if self.counts.len() < ENTRIES {
+            return;
+        }
+        let mut since: Vec<Instant> = self.counts.values().map(|count| count.since).collect();
+        let (_, last, _) = since.select_nth_unstable(ENTRIES / 8);
+        self.counts.retain(|_, count| count.since > *last);
+    }
+}
+
+/// What one person is taken to hold: an IPv4 address or, of IPv6, the 64 bits that a network hands out.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (!0 << 64)).into(),
+        v4 => v4,
+    }
 }
 
 impl Limiter {
     /// Counts an attempt at `now`; whether it may go ahead.
     pub(crate) fn admit(&self, now: Instant, ip: IpAddr, name: &str) -> bool {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_room = table.has_room(now);
-        table.within(now, has_room, Key::Ip(ip), ATTEMPTS_PER_IP)
-            && table.within(now, has_room, Key::Name(ip, name.to_owned()), ATTEMPTS_PER_NAME)
+        let from = network(ip);
+        table.within(now, Key::Ip(from), ATTEMPTS_PER_IP)
+            && table.within(now, Key::Name(from, name.to_owned()), ATTEMPTS_PER_NAME)
     }
 
     /// A right password: the attempts before it were typing errors.
     pub(crate) fn forgive(&self, ip: IpAddr, name: &str) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.counts.remove(&Key::Ip(ip));
-        table.counts.remove(&Key::Name(ip, name.to_owned()));
+        let from = network(ip);
+        table.counts.remove(&Key::Ip(from));
+        table.counts.remove(&Key::Name(from, name.to_owned()));
     }
 }
 
@@ -104,13 +110,30 @@ mod tests {
         assert!((0..ATTEMPTS_PER_NAME).all(|_| limiter.admit(later, A, "admin")));
     }
 
-    /// Proves that many names cost bounded memory.
+    /// Proves that addresses beyond counting cost bounded memory and lock nobody out.
     #[test]
     fn memory_is_bounded() {
         let (limiter, now) = (Limiter::default(), Instant::now());
         for n in 0..3 * ENTRIES as u32 {
-            limiter.admit(now, IpAddr::V4(n.into()), "x");
+            let at = now + Duration::from_micros(n.into());
+            assert!(limiter.admit(at, IpAddr::V4(n.into()), "x"), "{n}");
         }
         assert!(limiter.table.lock().unwrap().counts.len() <= ENTRIES);
+    }
+
+    /// Proves that the many addresses of one IPv6 network count as one, and another network's do not.
+    #[test]
+    fn ipv6_counts_by_network() {
+        let (limiter, now) = (Limiter::default(), Instant::now());
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let admitted = (0..100)
+            .filter(|n| limiter.admit(now, ip(&format!("2001:db8:0:1:{n:x}::{n:x}")), "admin"))
+            .count();
+        assert_eq!(admitted, ATTEMPTS_PER_NAME as usize);
+        assert!(limiter.admit(now, ip("2001:db8:0:2::1"), "admin"));
+        let mapped =
+            (0..100).filter(|_| limiter.admit(now, ip("::ffff:192.0.2.1"), "admin")).count();
+        assert_eq!(mapped, ATTEMPTS_PER_NAME as usize);
+        assert!(!limiter.admit(now, A, "admin"), "the same address");
     }
 }
