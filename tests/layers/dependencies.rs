@@ -10,7 +10,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("agent-core", &["timebase"]),
     ("agent-sim", &["agent-core", "timebase"]),
     ("agent", &["agent-core", "fleet-proto", "timebase"]),
-    ("agent-fleet", &["agent", "agent-core", "agent-sim", "fleet-proto", "timebase"]),
+    ("agent-fleet", &["agent", "agent-sim", "fleet-proto", "timebase"]),
     ("risk", &["timebase"]),
     ("store", &["risk", "timebase"]),
     ("web", &["risk", "store", "timebase"]),

@@ -1,5 +1,7 @@
-use std::io;
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -124,6 +126,7 @@ impl Member {
             credentials: FileCredentials {
                 file: self.shared.state_dir.join(inner.host.id().to_string()),
                 join_token: self.shared.join_token.clone(),
+                unwritten: None,
             },
             clocks: self.clocks(),
             metrics: self.shared.metrics.clone(),
@@ -151,10 +154,15 @@ impl Member {
 struct FileCredentials {
     file: PathBuf,
     join_token: Secret,
+    /// A credential that the disk refused to take; it serves until the fleet ends.
+    unwritten: Option<Secret>,
 }
 
 impl Credentials for FileCredentials {
     fn credential(&self) -> io::Result<Option<Secret>> {
+        if let Some(credential) = &self.unwritten {
+            return Ok(Some(credential.clone()));
+        }
         match std::fs::read_to_string(&self.file) {
             Ok(text) => Ok(Some(Secret::new(&text))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -163,15 +171,9 @@ impl Credentials for FileCredentials {
     }
 
     fn keep(&mut self, credential: &Secret) -> io::Result<()> {
-        use std::io::Write;
-        use std::os::unix::fs::OpenOptionsExt;
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&self.file)?;
-        file.write_all(credential.expose().as_bytes())
+        let written = write(&self.file, credential.expose());
+        self.unwritten = written.is_err().then(|| credential.clone());
+        written
     }
 
     fn join_token(&self) -> io::Result<Option<Secret>> {
@@ -179,6 +181,29 @@ impl Credentials for FileCredentials {
     }
 }
 
+/// Writes a secret into a file that only its owner reads.
+fn write(path: &Path, secret: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(secret.as_bytes())
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that a credential the disk does not take serves all the same, as it is given only once.
+    #[test]
+    fn a_credential_outlives_a_disk_that_refuses_it() {
+        let nowhere = Path::new("/dev/null/credential").to_owned();
+        let join_token = Secret::new("tcj_x");
+        let mut credentials = FileCredentials { file: nowhere, join_token, unwritten: None };
+        let given = Secret::new("tch_y");
+        assert!(credentials.keep(&given).is_err());
+        assert_eq!(credentials.credential().unwrap(), Some(given));
+    }
 }

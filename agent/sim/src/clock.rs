@@ -82,9 +82,4 @@ impl SystemClock {
     pub fn step(&mut self, by: Span) {
         self.realtime = self.realtime + by;
     }
-
-    /// Moves where the daemon steers to.
-    pub const fn set_steering(&mut self, steering: Steering) {
-        self.steering = steering;
-    }
 }

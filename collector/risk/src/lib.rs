@@ -22,7 +22,7 @@ mod attribution;
 mod finding;
 mod input;
 mod pairs;
-mod phrase;
+pub mod phrase;
 pub mod rules;
 mod selector;
 mod share;

@@ -1,12 +1,13 @@
-//! Intervals in words, for sentences: "700 to 720 ms ahead".
+//! Intervals and numbers in words, for sentences here and on the pages: "700 to 720 ms ahead".
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use core::fmt::Display;
 
 use timebase::{Bounds, Span};
 
 /// Where a clock is: "700 to 720 ms ahead", "between 5.00 ms behind and 20.0 ms ahead".
-pub(crate) fn ahead_or_behind(error: Bounds) -> String {
+pub fn ahead_or_behind(error: Bounds) -> String {
     if error.lo() >= Span::ZERO {
         format!("{} ahead", range(error.lo(), error.hi()))
     } else if error.hi() <= Span::ZERO {
@@ -17,7 +18,7 @@ pub(crate) fn ahead_or_behind(error: Bounds) -> String {
 }
 
 /// The same between two clocks: "700 to 720 ms ahead of nova-1", "5.00 s behind nova-1".
-pub(crate) fn ahead_of(lead: Bounds, other: &str) -> String {
+pub fn ahead_of(lead: Bounds, other: &str) -> String {
     let of = if lead.lo() < Span::ZERO && lead.hi() <= Span::ZERO { "" } else { " of" };
     format!("{}{of} {other}", ahead_or_behind(lead))
 }
@@ -35,8 +36,8 @@ fn range(lo: Span, hi: Span) -> String {
 }
 
 /// "1 host", "3 hosts".
-pub(crate) fn count(n: usize, one: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+pub fn count<N: Display + From<u8> + PartialEq>(n: N, one: &str) -> String {
+    if n == N::from(1) { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use argon2::Argon2;
-use argon2::password_hash::PasswordHasher;
 use store::Store;
+use web::password;
 
 use super::table;
 use crate::secret;
@@ -22,7 +21,7 @@ pub async fn add(store: &Store, name: &str, password_file: Option<&Path>) -> any
         bail!("a name is needed to sign in with");
     }
     let password = Password::take(password_file)?;
-    store.add_user(name, &hash(&password.text)?).await?;
+    store.add_user(name, &password::hash(&password.text)?).await?;
     password.show_once();
     Ok(())
 }
@@ -33,7 +32,7 @@ pub async fn add(store: &Store, name: &str, password_file: Option<&Path>) -> any
 /// Nobody has that name, the password is too short, or the database does not answer.
 pub async fn passwd(store: &Store, name: &str, password_file: Option<&Path>) -> anyhow::Result<()> {
     let password = Password::take(password_file)?;
-    if !store.set_password(name, &hash(&password.text)?).await? {
+    if !store.set_password(name, &password::hash(&password.text)?).await? {
         bail!("nobody is called {name:?}; `truechimer user list` shows who there is");
     }
     password.show_once();
@@ -79,10 +78,4 @@ impl Password {
             println!("{}", self.text);
         }
     }
-}
-
-/// argon2id with the crate's parameters (those that OWASP recommends), as a PHC string.
-fn hash(password: &str) -> anyhow::Result<String> {
-    let hashed = Argon2::default().hash_password(password.as_bytes());
-    Ok(hashed.map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))?.to_string())
 }

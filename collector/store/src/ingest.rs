@@ -108,14 +108,6 @@ impl Store {
         tx.commit().await?;
         Ok(stored)
     }
-
-    /// Tells listeners that samples were stored.
-    ///
-    /// # Errors
-    /// The database does not answer.
-    pub async fn announce_samples(&self) -> Result<(), sqlx::Error> {
-        notify(&self.pool).await
-    }
 }
 
 async fn notify(executor: impl sqlx::PgExecutor<'_>) -> Result<(), sqlx::Error> {

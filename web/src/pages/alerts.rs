@@ -161,7 +161,7 @@ impl Message {
             next: pending.then(|| Moment::new(row.next_attempt_at, now)),
             finished: row.finished_at.map(|at| Moment::new(at, now)),
             attempts: own.map(|attempt| Attempt::new(attempt, now)).collect(),
-            count: present::count(row.attempts.into(), "attempt"),
+            count: present::count(row.attempts, "attempt"),
         }
     }
 }

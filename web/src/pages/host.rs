@@ -295,7 +295,7 @@ fn identity(host: &HostDetail, now: At) -> Vec<Fact> {
     let epoch = host
         .boot_no
         .zip(host.steps)
-        .map(|(boot, steps)| format!("boot {boot}, {}", present::count(steps.into(), "step")));
+        .map(|(boot, steps)| format!("boot {boot}, {}", present::count(steps, "step")));
     vec![
         fact(
             "Service",

@@ -95,7 +95,7 @@ pub(crate) async fn show(
 
 impl Policy {
     fn more_words(&self) -> String {
-        present::count(self.more.len() as i64, "more host")
+        present::count(self.more.len(), "more host")
     }
 }
 

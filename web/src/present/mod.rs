@@ -10,8 +10,7 @@ mod words;
 pub(crate) use band::Band;
 pub(crate) use mark::Mark;
 pub(crate) use number::{Quantity, bounds, ends, magnitude, rate, signed};
+pub(crate) use risk::phrase::{ahead_or_behind, count};
 pub(crate) use terms::term;
 pub(crate) use time::Moment;
-pub(crate) use words::{
-    ahead_or_behind, count, no_source, reason_words, state_words, status_words,
-};
+pub(crate) use words::{no_source, reason_words, state_words, status_words};

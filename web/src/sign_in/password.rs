@@ -6,7 +6,7 @@ use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 
 use crate::{Error, WebState};
 
-/// The argon2id PHC string of a password, with a random salt.
+/// The argon2id PHC string of a password: the crate's parameters, which OWASP recommends, and a random salt.
 pub fn hash(password: &str) -> Result<String, Error> {
     match Argon2::default().hash_password(password.as_bytes()) {
         Ok(hash) => Ok(hash.to_string()),
