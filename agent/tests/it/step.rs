@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use fleet_proto::pb;
 use serde_json::Value;
 
 use crate::collector::{Collector, JOIN_TOKEN};
@@ -82,12 +83,18 @@ async fn a_step_between_two_runs_is_counted() {
         );
         let steps = eventually("a report of this run arrives", || {
             let seen = collector.seen();
-            seen.stored.values().flatten().nth(known).map(|report| report.steps)
+            let mut fresh = seen.stored.values().flatten().skip(known);
+            fresh.find(|report| report.events.iter().any(is_start)).map(|report| report.steps)
         })
         .await;
         agent.kill_9();
         assert_eq!(steps, counted, "{known} reports before");
     }
+}
+
+/// A run's first report tells of its start.
+fn is_start(event: &pb::Event) -> bool {
+    matches!(event.kind, Some(pb::event::Kind::Started(_)))
 }
 
 /// The library that makes a process see a stepped clock; `None` without a compiler.
