@@ -5,13 +5,12 @@
 figures() {
     need_for_tests
     build demo
-    local home
-    home=$(mktemp -d)
-    [ "$(id -u)" -ne 0 ] || chmod 755 "$home"
-    DATA=$home/collector AGENT_DATA=$home/agent
+    FIGURES_HOME=$(mktemp -d) # not local: the trap outlives this function
+    [ "$(id -u)" -ne 0 ] || chmod 755 "$FIGURES_HOME"
+    DATA=$FIGURES_HOME/collector AGENT_DATA=$FIGURES_HOME/agent
     WEB_PORT=4470 GRPC_PORT=4471 METRICS_PORT=4472 AGENT_PORT=4473
     refuse_second_start
-    trap 'down; stop_figures; rm -rf "$home"' EXIT
+    trap 'down; stop_figures; rm -rf "$FIGURES_HOME"' EXIT
     trap 'exit 130' INT TERM HUP
 
     say "Sizes"
@@ -26,14 +25,14 @@ figures() {
 
     say "Start of the collector with its own Postgres, until /readyz"
     figure "cold (initdb, start, migrations)" "$(milliseconds start_collector)"
-    COLLECTOR_PID=$(cat "$home/pid")
+    COLLECTOR_PID=$(cat "$FIGURES_HOME/pid")
     stop_part COLLECTOR_PID
     figure "warm" "$(milliseconds start_collector)"
-    COLLECTOR_PID=$(cat "$home/pid")
+    COLLECTOR_PID=$(cat "$FIGURES_HOME/pid")
     first_sign_in
 
     say "From the sample on the host to the page in a browser (report interval 1 s, chronyd on loopback)"
-    figures_chronyd "$home"
+    figures_chronyd "$FIGURES_HOME"
     NTP=(--server 127.0.0.1:4479 --name figures --poll 1 --report-interval "1 s")
     start_agent
     figures_latency
@@ -57,7 +56,7 @@ milliseconds() {
     before=$(date +%s%N)
     "$@" >/dev/null
     after=$(date +%s%N)
-    echo "$COLLECTOR_PID" >"$(dirname "$DATA")/pid"
+    echo "$COLLECTOR_PID" >"$FIGURES_HOME/pid"
     echo "$(((after - before) / 1000000)) ms"
 }
 
