@@ -1,5 +1,5 @@
 use core::fmt;
-use core::ops::Neg;
+use core::ops::{Add, Neg};
 
 use crate::Span;
 
@@ -23,11 +23,23 @@ impl Ppb {
         self.0
     }
 
+    /// The magnitude, saturating.
+    pub const fn abs(self) -> Self {
+        Self(self.0.saturating_abs())
+    }
+
     /// The most that a clock with this rate error can gain or lose over `elapsed`, rounded up.
     pub fn over(self, elapsed: Span) -> Span {
         let exact = i128::from(self.0.unsigned_abs()) * i128::from(elapsed.as_ns().unsigned_abs());
         let rounded_up = exact.div_euclid(1_000_000_000) + i128::from(exact % 1_000_000_000 != 0);
         Span::from_ns(i64::try_from(rounded_up).unwrap_or(i64::MAX))
+    }
+}
+
+impl Add for Ppb {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
     }
 }
 
@@ -60,5 +72,6 @@ mod tests {
         assert_eq!(Ppb::new(1).over(Span::from_ns(1)), Span::from_ns(1));
         assert_eq!(Ppb::new(-5).over(Span::ZERO), Span::ZERO);
         assert_eq!(Ppb::new(i64::MAX).over(Span::MAX), Span::MAX);
+        assert_eq!(Ppb::new(i64::MIN).abs() + Ppb::new(1), Ppb::new(i64::MAX));
     }
 }

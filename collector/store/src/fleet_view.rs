@@ -73,7 +73,8 @@ async fn hosts(connection: &mut PgConnection) -> Result<Vec<HostView>, sqlx::Err
                   s.received_at AS "received_at?: jiff_sqlx::Timestamp",
                   s.ref_time AS "ref_time?: jiff_sqlx::Timestamp",
                   s.lo_ns AS "lo_ns?", s.hi_ns AS "hi_ns?", s.offset_ns AS "offset_ns?",
-                  s.drift_limit_ppb + abs(s.kernel_frequency_ppb) AS "rate_limit_ppb?",
+                  s.drift_limit_ppb AS "drift_limit_ppb?",
+                  s.kernel_frequency_ppb AS "kernel_frequency_ppb?",
                   s.state AS "state?", s.discipliner AS "discipliner?"
            FROM store.host h LEFT JOIN store.host_state s USING (host_id)
            WHERE h.revoked_at IS NULL
@@ -86,14 +87,20 @@ async fn hosts(connection: &mut PgConnection) -> Result<Vec<HostView>, sqlx::Err
             // Ingest lets no empty interval in; one that is empty says nothing.
             Bounds::new(Span::from_ns(lo), Span::from_ns(hi))
         });
-        let window = bounds.zip(row.ref_time).zip(row.rate_limit_ppb).map(
-            |((bounds, ref_time), rate_limit)| HostWindow {
-                bounds,
-                sampled_at: time::from_sql(ref_time),
-                rate_limit: Ppb::new(rate_limit),
-                offset: row.offset_ns.map_or(bounds.midpoint(), Span::from_ns),
-            },
-        );
+        // Summed here, where it saturates: in SQL an absurd rate of one host would fail the whole query.
+        let rate_limit = row
+            .drift_limit_ppb
+            .zip(row.kernel_frequency_ppb)
+            .map(|(drift, correction)| Ppb::new(drift) + Ppb::new(correction).abs());
+        let window =
+            bounds.zip(row.ref_time).zip(rate_limit).map(|((bounds, ref_time), rate_limit)| {
+                HostWindow {
+                    bounds,
+                    sampled_at: time::from_sql(ref_time),
+                    rate_limit,
+                    offset: row.offset_ns.map_or(bounds.midpoint(), Span::from_ns),
+                }
+            });
         HostView {
             host_id: row.host_id,
             name: row.name,

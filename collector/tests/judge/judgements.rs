@@ -142,3 +142,26 @@ async fn silence_is_no_cure() {
     assert_eq!(world.number(ALERTS).await, 2);
     world.end().await;
 }
+
+/// One host that reports absurd rates does not keep the others from being judged.
+#[tokio::test]
+async fn absurd_rates_of_one_host_blind_nobody() {
+    let mut world = World::new().await;
+    let hostile = world.host("hostile", "nova-compute").await;
+    world.report(hostile, 0, 1).await;
+    world
+        .text(
+            "UPDATE store.host_state
+             SET kernel_frequency_ppb = -9223372036854775808, drift_limit_ppb = 9223372036854775807
+             RETURNING 'done'",
+        )
+        .await;
+    let wrong = world.host("cmp-7", "nova-compute").await;
+    world.report(wrong, 400, 401).await;
+    let config = world.config(None, "");
+    world.evaluate(&config);
+    let judged = "SELECT count(*) FROM store.assessment a JOIN store.host h USING (host_id)
+                  WHERE h.name = 'cmp-7' AND a.answer = 'certain'";
+    world.until(judged, 1).await;
+    world.end().await;
+}
