@@ -6,7 +6,7 @@ mod report;
 mod source;
 
 use thiserror::Error;
-use timebase::Bounds;
+use timebase::{Bounds, SmearState};
 
 use crate::pb;
 
@@ -74,4 +74,12 @@ fn bounds(wire: pb::Bounds, field: &'static str) -> Result<Bounds, Refusal> {
     }
     Bounds::new(timebase::Span::from_ns(wire.lo_ns), timebase::Span::from_ns(wire.hi_ns))
         .ok_or(Refusal::EmptyInterval(field))
+}
+
+/// An agent from before smears were told apart says nothing.
+fn smear(word: &str) -> Result<SmearState, Refusal> {
+    if word.is_empty() {
+        return Ok(SmearState::None);
+    }
+    SmearState::from_word(word).ok_or(Refusal::UnknownWord("smear"))
 }

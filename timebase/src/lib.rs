@@ -34,12 +34,13 @@ pub use answer::Answer;
 pub use bounds::Bounds;
 pub use exchange::Exchange;
 pub use ids::{BootId, HostId, ParseIdError, Seq};
-pub use rate::Ppb;
+pub use rate::{Ppb, RateBounds};
 pub use report::{
     Discipliner, Event, EventKind, KernelClock, Report, Statistical, SyncState, WitnessStamps,
 };
 pub use source::{
-    Authentication, Leap, SourceKind, SourceReport, StampKind, Unusable, Verdict, reference_id_text,
+    Authentication, Leap, SmearState, SourceKind, SourceReport, StampKind, Unusable, Verdict,
+    reference_id_text,
 };
 pub use span::{ParseSpanError, Span};
 pub use timestamp::{Host, Raw, Scale, Timestamp, Utc};

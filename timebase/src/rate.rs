@@ -1,7 +1,7 @@
 use core::fmt;
 use core::ops::{Add, Neg};
 
-use crate::Span;
+use crate::{Bounds, Span};
 
 /// A frequency error in parts per billion: nanoseconds gained per second. Positive runs fast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +50,64 @@ impl Neg for Ppb {
     }
 }
 
+/// The interval certain to contain an oscillator's frequency error. Never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateBounds {
+    lo: Ppb,
+    hi: Ppb,
+}
+
+impl RateBounds {
+    /// `[lo, hi]`, or `None` if that is empty.
+    pub fn new(lo: Ppb, hi: Ppb) -> Option<Self> {
+        (lo <= hi).then_some(Self { lo, hi })
+    }
+
+    /// `± limit`.
+    pub fn within(limit: Ppb) -> Self {
+        Self { lo: -limit.abs(), hi: limit.abs() }
+    }
+
+    /// The slowest possible rate.
+    pub const fn lo(self) -> Ppb {
+        self.lo
+    }
+
+    /// The fastest possible rate.
+    pub const fn hi(self) -> Ppb {
+        self.hi
+    }
+
+    /// The largest magnitude inside: a symmetric limit that covers the interval.
+    pub fn magnitude(self) -> Ppb {
+        self.lo.abs().max(self.hi.abs())
+    }
+
+    /// The part both allow, or `None` if they contradict each other.
+    pub fn intersect(self, other: Self) -> Option<Self> {
+        Self::new(self.lo.max(other.lo), self.hi.min(other.hi))
+    }
+
+    /// What the oscillator can have gained over `elapsed`, which must not be negative.
+    pub fn over(self, elapsed: Span) -> Bounds {
+        let gain = |rate: Ppb| {
+            let whole = rate.abs().over(elapsed);
+            if rate < Ppb::new(0) { -whole } else { whole }
+        };
+        // Rounded away from zero at each end; the end nearer to zero is taken in by a nanosecond.
+        let (lo, hi) = (gain(self.lo), gain(self.hi));
+        let lo = if self.lo > Ppb::new(0) { lo - Span::NANOSECOND } else { lo };
+        let hi = if self.hi < Ppb::new(0) { hi + Span::NANOSECOND } else { hi };
+        Bounds::between(lo, hi)
+    }
+}
+
+impl fmt::Display for RateBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.lo, self.hi)
+    }
+}
+
 impl fmt::Display for Ppb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "−" } else { "" };
@@ -73,5 +131,17 @@ mod tests {
         assert_eq!(Ppb::new(-5).over(Span::ZERO), Span::ZERO);
         assert_eq!(Ppb::new(i64::MAX).over(Span::MAX), Span::MAX);
         assert_eq!(Ppb::new(i64::MIN).abs() + Ppb::new(1), Ppb::new(i64::MAX));
+    }
+
+    #[test]
+    fn what_an_oscillator_gains_is_bounded_outwards() {
+        let rates = |lo, hi| RateBounds::new(Ppb::new(lo), Ppb::new(hi)).unwrap();
+        let ns = |lo, hi| Bounds::new(Span::from_ns(lo), Span::from_ns(hi)).unwrap();
+        let half = Span::from_millis(500);
+        assert_eq!(rates(-3, 5).over(half), ns(-2, 3));
+        assert_eq!(rates(3, 5).over(half), ns(1, 3));
+        assert_eq!(rates(-5, -3).over(half), ns(-3, -1));
+        assert_eq!(rates(3, 3).over(Span::SECOND), ns(2, 3));
+        assert_eq!(RateBounds::within(Ppb::new(-7)).magnitude(), Ppb::new(7));
     }
 }

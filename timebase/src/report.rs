@@ -2,7 +2,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{Bounds, Host, Leap, Ppb, Raw, Seq, SourceReport, Span, Timestamp, Utc, Verdict};
+use crate::{
+    Bounds, Host, Leap, Ppb, RateBounds, Raw, Seq, SmearState, SourceReport, Span, Timestamp, Utc,
+    Verdict,
+};
 
 /// Whether the host's time can be trusted, and on what grounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,12 +150,20 @@ pub struct Report {
     pub frequency: Option<Ppb>,
     /// One standard deviation of `frequency`.
     pub frequency_sigma: Option<Ppb>,
-    /// The drift limit that the bounds assume.
+    /// The drift limit that the bounds assume: the largest magnitude of `rate`.
     pub drift_limit: Ppb,
+    /// The interval of the raw oscillator's rate that the bounds assume: measured, within `± drift_ceiling`.
+    pub rate: RateBounds,
+    /// The configured limit, in use until a narrower one is measured.
+    pub drift_ceiling: Ppb,
     /// How the window is held.
     pub state: SyncState,
     /// Leap warning by majority of the sources that take part.
     pub leap: Leap,
+    /// How the sources that take part treat leap seconds.
+    pub smear: SmearState,
+    /// TAI − UTC in seconds by the leap second table; `None` without one that is valid.
+    pub tai_offset_s: Option<i32>,
     /// Who steers the system clock.
     pub discipliner: Discipliner,
     /// The kernel's own view.

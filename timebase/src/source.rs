@@ -9,6 +9,72 @@ use crate::{Bounds, Ppb, Span};
 pub enum SourceKind {
     /// An NTP server.
     Ntp,
+    /// Samples that a program on this host sends to a socket (chrony's SOCK).
+    Sock,
+    /// Samples that a program on this host puts into shared memory (ntpd's SHM).
+    Shm,
+    /// A pulse per second.
+    Pps,
+    /// A hardware clock of PTP.
+    Phc,
+}
+
+impl SourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Ntp, Self::Sock, Self::Shm, Self::Pps, Self::Phc];
+
+    /// The word used in pages, JSON, SQL and on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ntp => "ntp",
+            Self::Sock => "sock",
+            Self::Shm => "shm",
+            Self::Pps => "pps",
+            Self::Phc => "phc",
+        }
+    }
+
+    /// The kind a [`word`](Self::word) stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// How a source treats leap seconds: it steps at the leap, or smears it over hours.
+///
+/// The duration and the curve are those in use by operators: chrony's `smoothtime … leaponly` and
+/// fbclock begin at the leap; the public 24 h smears run from noon to noon around it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SmearState {
+    /// It shows UTC: a leap second is a step.
+    #[default]
+    None,
+    /// A quadratic smear over 62,500 s that begins at the leap.
+    Quadratic,
+    /// A linear smear over 62,500 s that begins at the leap.
+    Linear,
+    /// A linear smear over 24 h, from noon to noon.
+    Linear24h,
+}
+
+impl SmearState {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::None, Self::Quadratic, Self::Linear, Self::Linear24h];
+
+    /// The word used in pages, JSON, SQL and on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Quadratic => "quadratic",
+            Self::Linear => "linear",
+            Self::Linear24h => "linear-24h",
+        }
+    }
+
+    /// The kind a [`word`](Self::word) stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|smear| smear.word() == word)
+    }
 }
 
 /// How the packets of a source are authenticated.
@@ -22,6 +88,17 @@ pub enum Authentication {
     Nts,
 }
 
+impl Authentication {
+    /// The word used in pages, JSON and SQL.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Mac => "mac",
+            Self::Nts => "nts",
+        }
+    }
+}
+
 /// Where a packet's local timestamp was taken. Later stages add scheduling delay to the bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StampKind {
@@ -31,6 +108,17 @@ pub enum StampKind {
     Kernel,
     /// By the network card.
     Hardware,
+}
+
+impl StampKind {
+    /// The word used in pages, JSON and SQL.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Kernel => "kernel",
+            Self::Hardware => "hardware",
+        }
+    }
 }
 
 /// The leap indicator (RFC 5905 figure 9).
@@ -81,10 +169,22 @@ pub enum Unusable {
     Contradictory,
     /// There is no majority: sources disagree and no side is the larger one.
     NoMajority,
+    /// The configuration says to watch it only.
+    Noselect,
+    /// Its answers do not prove who sent them, though the configuration asks for that.
+    Authentication,
+    /// It smears leap seconds and the majority does not, or the other way round.
+    Smear,
+    /// It is not asked: somebody said so.
+    Offline,
+    /// Fewer sources agree than the configuration asks for.
+    MinSources,
+    /// This host's oscillator is faster or slower than its drift limit allows.
+    Oscillator,
 }
 
 /// Every verdict with its reason, as one list for codecs and documentation.
-const VERDICTS: [(Verdict, &str); 12] = [
+const VERDICTS: [(Verdict, &str); 18] = [
     (Verdict::Selected, "selected"),
     (Verdict::Combined, "combined"),
     (Verdict::Outlier, "outlier"),
@@ -97,6 +197,12 @@ const VERDICTS: [(Verdict, &str); 12] = [
     (Verdict::Unusable(Unusable::Denied), "denied"),
     (Verdict::Unusable(Unusable::Contradictory), "contradictory"),
     (Verdict::Unusable(Unusable::NoMajority), "no-majority"),
+    (Verdict::Unusable(Unusable::Noselect), "noselect"),
+    (Verdict::Unusable(Unusable::Authentication), "authentication"),
+    (Verdict::Unusable(Unusable::Smear), "smear"),
+    (Verdict::Unusable(Unusable::Offline), "offline"),
+    (Verdict::Unusable(Unusable::MinSources), "min-sources"),
+    (Verdict::Unusable(Unusable::Oscillator), "oscillator"),
 ];
 
 impl Verdict {
@@ -136,6 +242,12 @@ impl Verdict {
                 Unusable::Denied => "refuses to serve this host (kiss code DENY or RSTR)",
                 Unusable::Contradictory => "contradicts its own earlier answers",
                 Unusable::NoMajority => "sources disagree and no side is the majority",
+                Unusable::Noselect => "is only watched, as configured",
+                Unusable::Authentication => "does not prove who it is, as configured",
+                Unusable::Smear => "treats leap seconds otherwise than the majority",
+                Unusable::Offline => "is not asked, as somebody told this host",
+                Unusable::MinSources => "agrees, but with fewer sources than configured",
+                Unusable::Oscillator => "shows that this host's oscillator exceeds its drift limit",
             },
         }
     }
@@ -168,6 +280,10 @@ pub struct SourceReport {
     pub offset: Option<Span>,
     /// Network delay of the best recent exchange, both ways.
     pub delay: Option<Span>,
+    /// The least network delay in memory, both ways.
+    pub least_delay: Option<Span>,
+    /// What the majority's window proves of this path: delay towards the server less delay back.
+    pub asymmetry: Option<Bounds>,
     /// RMS difference of recent offsets.
     pub jitter: Option<Span>,
     /// The server's stratum; 0 when unknown.
@@ -182,6 +298,10 @@ pub struct SourceReport {
     pub leap: Leap,
     /// How its packets are authenticated.
     pub authentication: Authentication,
+    /// Whether the newest answer was interleaved (RFC 9769): its sending stamp is then exact.
+    pub interleaved: bool,
+    /// How it treats leap seconds.
+    pub smear: SmearState,
     /// Where the packets of the best recent exchange were stamped, the worse of both directions.
     pub stamps: StampKind,
     /// Answers accepted since start.

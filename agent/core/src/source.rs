@@ -3,8 +3,8 @@
 use alloc::string::{String, ToString};
 
 use timebase::{
-    Authentication, Leap, Raw, SourceKind, SourceReport, Span, StampKind, Timestamp, Unusable,
-    Verdict,
+    Authentication, Leap, Raw, SmearState, SourceKind, SourceReport, Span, StampKind, Timestamp,
+    Unusable, Verdict,
 };
 
 use crate::estimate::{Taken, Track};
@@ -282,6 +282,10 @@ impl Source {
             root_dispersion: header.map_or(Span::ZERO, Packet::root_dispersion),
             leap: self.leap(),
             authentication: Authentication::None,
+            interleaved: false,
+            smear: SmearState::None,
+            least_delay: best.map(|point| point.delay),
+            asymmetry: None,
             stamps: best.map_or(StampKind::User, |point| point.stamps),
             accepted: self.accepted,
             refused: self.refused,

@@ -1,6 +1,8 @@
-use timebase::{KernelClock, Ppb, Report, Seq, Span, Statistical, Timestamp, WitnessStamps};
+use timebase::{
+    KernelClock, Ppb, RateBounds, Report, Seq, Span, Statistical, Timestamp, WitnessStamps,
+};
 
-use super::{MAX_EVENTS, MAX_SOURCES, Refusal, bounds};
+use super::{MAX_EVENTS, MAX_SOURCES, Refusal, bounds, smear};
 use crate::pb;
 
 impl From<&Report> for pb::Report {
@@ -15,6 +17,13 @@ impl From<&Report> for pb::Report {
             frequency_ppb: report.frequency.map(Ppb::as_ppb),
             frequency_sigma_ppb: report.frequency_sigma.map(Ppb::as_ppb),
             drift_limit_ppb: report.drift_limit.as_ppb(),
+            rate: Some(pb::RateBounds {
+                lo_ppb: report.rate.lo().as_ppb(),
+                hi_ppb: report.rate.hi().as_ppb(),
+            }),
+            drift_ceiling_ppb: Some(report.drift_ceiling.as_ppb()),
+            smear: report.smear.word().to_owned(),
+            tai_offset_s: report.tai_offset_s,
             state: pb::SyncState::from(report.state).into(),
             leap: pb::Leap::from(report.leap).into(),
             discipliner: pb::Discipliner::from(report.discipliner).into(),
@@ -42,6 +51,7 @@ impl TryFrom<pb::Report> for Report {
         if wire.drift_limit_ppb < 0 {
             return Err(Refusal::Range("drift limit"));
         }
+        let drift_limit = Ppb::new(wire.drift_limit_ppb);
         Ok(Self {
             state: wire.state().try_into()?,
             leap: wire.leap().try_into()?,
@@ -54,7 +64,15 @@ impl TryFrom<pb::Report> for Report {
             statistical: wire.statistical.map(TryInto::try_into).transpose()?,
             frequency: wire.frequency_ppb.map(Ppb::new),
             frequency_sigma: wire.frequency_sigma_ppb.map(Ppb::new),
-            drift_limit: Ppb::new(wire.drift_limit_ppb),
+            drift_limit,
+            rate: match wire.rate {
+                None => RateBounds::within(drift_limit),
+                Some(rate) => RateBounds::new(Ppb::new(rate.lo_ppb), Ppb::new(rate.hi_ppb))
+                    .ok_or(Refusal::Range("rate"))?,
+            },
+            drift_ceiling: wire.drift_ceiling_ppb.map_or(drift_limit, Ppb::new),
+            smear: smear(&wire.smear)?,
+            tai_offset_s: wire.tai_offset_s,
             kernel: wire.kernel.map(Into::into).unwrap_or_default(),
             sources: wire.sources.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             events: wire.events.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,

@@ -1,19 +1,17 @@
 use timebase::{Ppb, SourceKind, SourceReport, Span, Verdict};
 
-use super::{Refusal, bounds, name};
+use super::{Refusal, bounds, name, smear};
 use crate::pb;
 
 impl From<&SourceReport> for pb::Source {
     fn from(source: &SourceReport) -> Self {
-        let detail = match source.kind {
-            SourceKind::Ntp => pb::source::Detail::Ntp(pb::NtpDetail {
-                stratum: source.stratum.into(),
-                reference_id: source.reference_id,
-                root_delay_ns: source.root_delay.as_ns(),
-                root_dispersion_ns: source.root_dispersion.as_ns(),
-                leap: pb::Leap::from(source.leap).into(),
-            }),
-        };
+        let detail = pb::source::Detail::Ntp(pb::NtpDetail {
+            stratum: source.stratum.into(),
+            reference_id: source.reference_id,
+            root_delay_ns: source.root_delay.as_ns(),
+            root_dispersion_ns: source.root_dispersion.as_ns(),
+            leap: pb::Leap::from(source.leap).into(),
+        });
         Self {
             name: source.name.clone(),
             address: source.address.clone(),
@@ -29,6 +27,11 @@ impl From<&SourceReport> for pb::Source {
             accepted: source.accepted,
             refused: source.refused,
             frequency_ppb: source.frequency.map(Ppb::as_ppb),
+            kind: source.kind.word().to_owned(),
+            interleaved: source.interleaved,
+            smear: source.smear.word().to_owned(),
+            least_delay_ns: source.least_delay.map(Span::as_ns),
+            asymmetry: source.asymmetry.map(Into::into),
             detail: Some(detail),
         }
     }
@@ -40,7 +43,11 @@ impl TryFrom<pb::Source> for SourceReport {
     fn try_from(wire: pb::Source) -> Result<Self, Refusal> {
         let pb::source::Detail::Ntp(ntp) = wire.detail.ok_or(Refusal::Missing("source detail"))?;
         Ok(Self {
-            kind: SourceKind::Ntp,
+            kind: kind(&wire.kind)?,
+            interleaved: wire.interleaved,
+            smear: smear(&wire.smear)?,
+            least_delay: wire.least_delay_ns.map(Span::from_ns),
+            asymmetry: wire.asymmetry.map(|b| bounds(b, "asymmetry")).transpose()?,
             verdict: Verdict::from_word(&wire.verdict).ok_or(Refusal::UnknownWord("verdict"))?,
             authentication: wire.authentication().try_into()?,
             stamps: wire.stamps().try_into()?,
@@ -62,4 +69,12 @@ impl TryFrom<pb::Source> for SourceReport {
             frequency: wire.frequency_ppb.map(Ppb::new),
         })
     }
+}
+
+/// An agent from before there were other kinds says nothing: it knows only NTP.
+fn kind(word: &str) -> Result<SourceKind, Refusal> {
+    if word.is_empty() {
+        return Ok(SourceKind::Ntp);
+    }
+    SourceKind::from_word(word).ok_or(Refusal::UnknownWord("source kind"))
 }

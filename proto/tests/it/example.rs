@@ -1,9 +1,9 @@
 //! One report in which every field holds a value of its own, so that a swapped pair shows.
 
 use timebase::{
-    Authentication, Bounds, Discipliner, Event, EventKind, KernelClock, Leap, Ppb, Report, Seq,
-    SourceKind, SourceReport, Span, StampKind, Statistical, SyncState, Timestamp, Unusable,
-    Verdict,
+    Authentication, Bounds, Discipliner, Event, EventKind, KernelClock, Leap, Ppb, RateBounds,
+    Report, Seq, SmearState, SourceKind, SourceReport, Span, StampKind, Statistical, SyncState,
+    Timestamp, Unusable, Verdict,
 };
 
 fn bounds(lo: i64, hi: i64) -> Bounds {
@@ -31,8 +31,12 @@ pub(crate) fn report() -> Report {
         frequency: Some(Ppb::new(-12_345)),
         frequency_sigma: Some(Ppb::new(77)),
         drift_limit: Ppb::new(50_000),
+        rate: RateBounds::new(Ppb::new(-50_000), Ppb::new(-1_234)).expect("not empty"),
+        drift_ceiling: Ppb::new(60_000),
         state: SyncState::Holdover,
         leap: Leap::Insert,
+        smear: SmearState::Linear24h,
+        tai_offset_s: Some(37),
         discipliner: Discipliner::Chronyd,
         kernel: KernelClock {
             synchronised: true,
@@ -43,7 +47,7 @@ pub(crate) fn report() -> Report {
             tai_offset_s: 37,
         },
         sources: vec![SourceReport {
-            kind: SourceKind::Ntp,
+            kind: SourceKind::Phc,
             name: "ntp.example:123".into(),
             address: "192.0.2.1:123".into(),
             verdict: Verdict::Unusable(Unusable::RootDistance),
@@ -52,13 +56,17 @@ pub(crate) fn report() -> Report {
             bounds: Some(bounds(-3_003, -1)),
             offset: Some(Span::from_ns(-1_500)),
             delay: Some(Span::from_ns(3_000)),
+            least_delay: Some(Span::from_ns(2_900)),
+            asymmetry: Some(bounds(-2_001, 1_001)),
             jitter: Some(Span::from_ns(12)),
             stratum: 2,
             reference_id: 0xc000_0201,
             root_delay: Span::from_ns(444),
             root_dispersion: Span::from_ns(555),
             leap: Leap::None,
-            authentication: Authentication::None,
+            authentication: Authentication::Nts,
+            interleaved: true,
+            smear: SmearState::Quadratic,
             stamps: StampKind::Kernel,
             accepted: 100,
             refused: 2,
@@ -80,4 +88,19 @@ pub(crate) fn report() -> Report {
             event(6, EventKind::ReportsDropped { count: 9 }),
         ],
     }
+}
+
+/// What release 0.1 knew of it.
+#[allow(dead_code, reason = "the recorder of fixtures has no use for it")]
+pub(crate) fn report_of_0_1() -> Report {
+    let mut report = report();
+    report.rate = RateBounds::within(report.drift_limit);
+    report.drift_ceiling = report.drift_limit;
+    (report.smear, report.tai_offset_s) = (SmearState::None, None);
+    for source in &mut report.sources {
+        (source.kind, source.authentication) = (SourceKind::Ntp, Authentication::None);
+        (source.interleaved, source.smear) = (false, SmearState::None);
+        (source.least_delay, source.asymmetry) = (None, None);
+    }
+    report
 }

@@ -26,7 +26,7 @@ fn batch_of_0_1_still_means_the_same() {
     assert_eq!((witness.t1.as_ns(), witness.t2.as_ns()), (1, 2));
     assert_eq!((witness.t3.as_ns(), witness.t4.as_ns()), (3, 4));
     let [report] = <[pb::Report; 1]>::try_from(batch.reports).unwrap();
-    assert_eq!(Report::try_from(report).unwrap(), example::report());
+    assert_eq!(Report::try_from(report).unwrap(), example::report_of_0_1());
 }
 
 /// A hello written by release 0.1 still names the host.

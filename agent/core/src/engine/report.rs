@@ -1,6 +1,9 @@
 use alloc::vec::Vec;
 
-use timebase::{Bounds, Discipliner, Event, KernelClock, Report, Seq, Statistical, SyncState};
+use timebase::{
+    Bounds, Discipliner, Event, KernelClock, RateBounds, Report, Seq, SmearState, Statistical,
+    SyncState,
+};
 
 use super::Engine;
 use crate::ClockReading;
@@ -63,8 +66,12 @@ impl Engine {
             frequency: rate.map(|rate| rate.ppb()),
             frequency_sigma: rate.map(|rate| rate.sigma_ppb()),
             drift_limit: self.config.drift_limit,
+            rate: RateBounds::within(self.config.drift_limit),
+            drift_ceiling: self.config.drift_limit,
             state: if self.stepped { SyncState::Stepped } else { assessment.state },
             leap: assessment.leap,
+            smear: SmearState::None,
+            tai_offset_s: None,
             discipliner,
             kernel,
             sources: sources
