@@ -67,11 +67,11 @@ impl SystemClock {
         self.realtime
     }
 
-    /// Lets the daemon look at the error and slew it away until it looks again, within 500 ppm as the
-    /// kernel allows.
-    pub fn steer(&mut self, at: Timestamp<Utc>, rate_ppm: f64) {
+    /// Lets the daemon look at the error at true time `at`, when UTC is `utc`, and slew it away until it
+    /// looks again, within 500 ppm as the kernel allows.
+    pub fn steer(&mut self, at: Timestamp<Utc>, utc: Timestamp<Utc>, rate_ppm: f64) {
         let Steering::Every { every, aim, noise } = self.steering else { return };
-        let error = self.realtime.error_against(at) - aim;
+        let error = self.realtime.error_against(utc) - aim;
         let seen = error.as_secs_f64() + noise.as_secs_f64() * self.rng.normal();
         let slew_ppm = -seen / every.as_secs_f64() * 1e6 / 2.0;
         self.correction_ppm = (slew_ppm - rate_ppm).clamp(-500.0, 500.0);

@@ -5,7 +5,7 @@
 
 use timebase::Span;
 
-use crate::{Answering, Fault, HostConfig, Path, Rng, Server, SourceLink, Steering};
+use crate::{Answering, Crystal, Fault, HostConfig, Path, Rng, Server, SourceLink, Steering};
 
 /// Services of the demonstration fleet: prefix of the host names, service, share of the hosts.
 const SERVICES: [(&str, &str, usize); 6] = [
@@ -41,29 +41,29 @@ fn host(name: String, service: &str, mut rng: Rng, report_every: Span) -> HostCo
     let links = ["ntp-1.dc", "ntp-2.dc", "ntp-3.dc"]
         .into_iter()
         .enumerate()
-        .map(|(n, name)| SourceLink {
-            name: name.into(),
-            path: Path {
+        .map(|(n, name)| {
+            let path = Path {
                 loss: 0.002,
                 ..Path::symmetric(rtt(&mut rng), Span::from_secs_f64(rng.between(10e-6, 60e-6)))
-            },
-            server: Server {
+            };
+            let server = Server {
                 error: Span::from_secs_f64(rng.between(-20e-6, 20e-6)),
                 stratum: 2,
                 reference_id: [10, 0, 0, 1 + n as u8],
                 root_delay: Span::from_ns(400_000),
                 root_dispersion: Span::from_ns(150_000),
                 ..Server::default()
-            },
+            };
+            SourceLink::new(name, path, server)
         })
         .collect();
     let noise = Span::from_secs_f64(rng.between(5e-6, 60e-6));
+    let (seed, rate_ppm) = (rng.bits(), rng.normal() * 8.0);
     HostConfig {
         name,
         service: service.into(),
-        seed: rng.bits(),
-        rate_ppm: rng.normal() * 8.0,
-        walk_ppm_per_sqrt_s: 2e-4,
+        seed,
+        crystal: Crystal { rate_ppm, walk_ppm: 2e-4, ..Crystal::ordinary() },
         initial_error: Span::from_secs_f64(rng.normal() * 50e-6),
         steering: Steering::Every { every: Span::from_secs(16), aim: Span::ZERO, noise },
         links,
@@ -85,7 +85,7 @@ fn faults(host: &mut HostConfig) {
             host.faults.push((minutes(2), None, Fault::SourcesDie));
             host.steering = Steering::None;
             host.engine.drift_limit = timebase::Ppb::from_ppm(200);
-            host.rate_ppm = 31.0;
+            host.crystal.rate_ppm = 31.0;
         }
         // Never reached a source.
         "net-4" => {
@@ -96,11 +96,11 @@ fn faults(host: &mut HostConfig) {
         // One of its three sources is dead.
         "api-5" | "osd-9" => host.links[1].server.answering = Answering::Not,
         // These believe a fourth, private server that is 80 ms wrong and does not know it.
-        "mon-2" | "mon-3" | "osd-11" | "osd-12" => host.links.push(SourceLink {
-            name: "gps-attic.dc".into(),
-            path: Path::symmetric(Span::from_ns(300_000), Span::from_ns(20_000)),
-            server: Server { error: Span::from_millis(80), ..Server::default() },
-        }),
+        "mon-2" | "mon-3" | "osd-11" | "osd-12" => host.links.push(SourceLink::new(
+            "gps-attic.dc",
+            Path::symmetric(Span::from_ns(300_000), Span::from_ns(20_000)),
+            Server::off(Span::from_millis(80)),
+        )),
         // A cron job runs ntpdate against something odd, the daemon repairs it a minute later.
         "cmp-60" => {
             host.faults.push((minutes(3), Some(minutes(15)), Fault::Step(Span::from_millis(400))));

@@ -2,112 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use agent_core::{
-    Action, ClockReading, Engine, EngineConfig, SendToken, SourceConfig, SourceId, Stamp,
-};
+use agent_core::{Action, ClockReading, Engine, SendToken, SourceConfig, SourceId, Stamp};
 use timebase::{
-    BootId, Discipliner, HostId, KernelClock, Ppb, Raw, Report, Seq, Span, StampKind, Timestamp,
-    Utc,
+    BootId, Discipliner, HostId, KernelClock, Ppb, Raw, Report, Seq, SmearState, Span, StampKind,
+    Timestamp, Utc,
 };
 
-use crate::{Answering, Oscillator, Path, Rng, Server, Steering, SystemClock};
+use crate::server::{Arrival, Memory};
+use crate::{Answering, Fault, HostConfig, Oscillator, Rng, SourceLink, SystemClock};
 
 /// What a kernel cross-read of two clocks leaves open.
 const CROSS_READ: Span = Span::from_ns(60);
 /// How often the host compares its system clock with its crystal when nothing else happens.
 const CLOCK_CHECK: Span = Span::from_secs(4);
 
-/// One source of a host and the way there.
-#[derive(Clone, Debug)]
-pub struct SourceLink {
-    /// The name in the host's configuration.
-    pub name: String,
-    /// The way.
-    pub path: Path,
-    /// What answers at its end.
-    pub server: Server,
-}
-
-/// What can go wrong on a host.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
-    /// Somebody sets the system clock by this much.
-    Step(Span),
-    /// The host is down for this long and boots again.
-    Reboot {
-        /// Time from going down to the agent's start.
-        down: Span,
-    },
-    /// Every source stops answering.
-    SourcesDie,
-    /// Every source answers again.
-    SourcesReturn,
-    /// The clock of one source moves this far from UTC while its claim stays.
-    SourceLies {
-        /// Place in the list of sources.
-        source: usize,
-        /// Its clock − UTC from then on.
-        error: Span,
-    },
-}
-
-/// The knobs of one simulated host.
-#[derive(Clone, Debug)]
-pub struct HostConfig {
-    /// Host name.
-    pub name: String,
-    /// Service it belongs to.
-    pub service: String,
-    /// Everything random on this host follows from it.
-    pub seed: u64,
-    /// Rate error of its crystal, parts per million.
-    pub rate_ppm: f64,
-    /// Random walk of that rate.
-    pub walk_ppm_per_sqrt_s: f64,
-    /// Error of the system clock at the start.
-    pub initial_error: Span,
-    /// Who steers the system clock.
-    pub steering: Steering,
-    /// Its sources.
-    pub links: Vec<SourceLink>,
-    /// What goes wrong: when after the start, and how often again.
-    pub faults: Vec<(Span, Option<Span>, Fault)>,
-    /// Time between reports.
-    pub report_every: Span,
-    /// Shortest and longest poll interval, log2 seconds.
-    pub poll_log2: (i8, i8),
-    /// Settings of the engine.
-    pub engine: EngineConfig,
-}
-
-impl Default for HostConfig {
-    fn default() -> Self {
-        Self {
-            name: "sim".into(),
-            service: String::new(),
-            seed: 1,
-            rate_ppm: 4.0,
-            walk_ppm_per_sqrt_s: 1e-4,
-            initial_error: Span::ZERO,
-            steering: Steering::Every {
-                every: Span::from_secs(16),
-                aim: Span::ZERO,
-                noise: Span::from_ns(20_000),
-            },
-            links: Vec::new(),
-            faults: Vec::new(),
-            report_every: Span::from_secs(10),
-            poll_log2: (4, 6),
-            engine: EngineConfig::default(),
-        }
-    }
-}
-
 /// A report and what only the simulation knows.
 #[derive(Clone, Debug)]
 pub struct SimReport {
     /// The boot it was made in.
     pub boot: BootId,
+    /// When it was made, in true time.
+    pub at: Timestamp<Utc>,
     /// The report.
     pub report: Report,
     /// The true error of the system clock at that moment.
@@ -119,6 +34,7 @@ pub struct SimHost {
     config: HostConfig,
     id: HostId,
     rng: Rng,
+    epoch: Timestamp<Utc>,
     faults: BTreeMap<(Timestamp<Utc>, usize), (Option<Span>, Fault)>,
     next_clock_check: Timestamp<Utc>,
     /// `None` while the host is down.
@@ -127,15 +43,28 @@ pub struct SimHost {
     boots: u32,
 }
 
+/// A packet on its way.
+struct Flying {
+    source: SourceId,
+    packet: Vec<u8>,
+    /// Where it goes: to the server at this address, or home.
+    to: Option<String>,
+}
+
 /// What lives from one boot to the next.
 struct Running {
     boot: BootId,
     oscillator: Oscillator,
     clock: SystemClock,
+    stamp_width: Span,
     engine: Engine,
-    /// Replies on their way, by arrival.
-    flying: BTreeMap<(Timestamp<Utc>, u64), (SourceId, [u8; 48])>,
+    /// Packets on their way, by arrival.
+    flying: BTreeMap<(Timestamp<Utc>, u64), Flying>,
     sent: u64,
+    /// What each source's server remembers of this host, and where the host believes it to be.
+    servers: Vec<(Memory, String)>,
+    /// Nothing runs before this.
+    idle_until: Timestamp<Utc>,
     next_seq: Seq,
     next_report: Timestamp<Raw>,
 }
@@ -149,12 +78,13 @@ impl SimHost {
             .faults
             .iter()
             .enumerate()
-            .map(|(n, (after, every, fault))| ((start + *after, n), (*every, *fault)))
+            .map(|(n, (after, every, fault))| ((start + *after, n), (*every, fault.clone())))
             .collect();
         Self {
             config,
             id,
             rng,
+            epoch: start,
             faults,
             next_clock_check: start,
             up: None,
@@ -168,9 +98,17 @@ impl SimHost {
         self.id
     }
 
-    /// The knobs it was made with.
+    /// The knobs it was made with, as faults have changed them since.
     pub const fn config(&self) -> &HostConfig {
         &self.config
+    }
+
+    /// One of its sources, to be changed on the way.
+    ///
+    /// # Panics
+    /// If there is no such source.
+    pub fn link_mut(&mut self, source: usize) -> &mut SourceLink {
+        &mut self.config.links[source]
     }
 
     /// The running boot; `None` while the host is down.
@@ -178,9 +116,31 @@ impl SimHost {
         self.up.as_ref().map(|up| up.boot)
     }
 
+    /// The present rate of the crystal, ppm.
+    pub fn rate_ppm(&self) -> Option<f64> {
+        self.up.as_ref().map(|up| up.oscillator.rate_ppm())
+    }
+
     /// Reads both clocks at true time `now`, which must not lie before what was already simulated.
     pub fn clocks(&mut self, now: Timestamp<Utc>) -> Option<ClockReading> {
         self.up.as_mut().map(|up| up.reading(now))
+    }
+
+    /// What the engine would report at true time `now`. Asking changes nothing.
+    pub fn status(&mut self, now: Timestamp<Utc>) -> Option<SimReport> {
+        let utc = self.utc(now, SmearState::None);
+        let up = self.up.as_mut().filter(|up| up.idle_until <= now)?;
+        let reading = up.reading(now);
+        let report = up.engine.status(reading, up.kernel(), Discipliner::Chronyd);
+        let true_error = reading.realtime.error_against(utc);
+        Some(SimReport { boot: up.boot, at: now, report, true_error })
+    }
+
+    /// UTC at true time `now`, leap second applied, or as a smearing clock tells it.
+    pub fn utc(&self, now: Timestamp<Utc>, smear: SmearState) -> Timestamp<Utc> {
+        let since = now - self.epoch;
+        let leap = |leap: crate::Leap| leap.correction(since) + leap.smear_error(smear, since);
+        now + self.config.leap.map_or(Span::ZERO, leap)
     }
 
     /// Lets the world run until true time `now`; reports made on the way are added to `out`.
@@ -190,6 +150,7 @@ impl SimHost {
             match &mut self.up {
                 None if self.boots_at <= at => self.start(at),
                 None => {}
+                Some(up) if up.idle_until > at => {}
                 Some(_) => self.run(at, out),
             }
         }
@@ -209,7 +170,8 @@ impl SimHost {
             ]
             .into_iter()
             .flatten()
-            .min(),
+            .min()
+            .map(|at| at.max(up.idle_until)),
         };
         [fault, own].into_iter().flatten().min()
     }
@@ -220,37 +182,21 @@ impl SimHost {
         // A host that was up before us shows some uptime; one that rebooted starts from zero.
         let uptime = if self.boots == 1 { self.rng.between(3e3, 3e6) } else { 8.0 };
         let raw = Timestamp::from_ns(Span::from_secs_f64(uptime).as_ns());
-        let realtime = Timestamp::from_ns((at + config.initial_error).as_ns());
+        let utc = self.utc(at, SmearState::None);
+        let realtime = Timestamp::from_ns((utc + config.initial_error).as_ns());
         let mut rng = Rng::new(self.rng.bits());
-        let oscillator = Oscillator::new(
-            at,
-            raw,
-            config.rate_ppm,
-            config.walk_ppm_per_sqrt_s,
-            40.0,
-            Rng::new(rng.bits()),
-        );
-        let clock = SystemClock::new(
-            at,
-            raw,
-            realtime,
-            config.rate_ppm,
-            config.steering,
-            Rng::new(rng.bits()),
-        );
+        let crystal = config.crystal.clone();
+        let oscillator = Oscillator::new(at, raw, crystal, self.epoch, Rng::new(rng.bits()));
+        let rate_ppm = oscillator.rate_ppm();
+        let clock_rng = Rng::new(rng.bits());
+        let clock = SystemClock::new(at, raw, realtime, rate_ppm, config.steering, clock_rng);
         let reading = ClockReading { raw, realtime, uncertainty: CROSS_READ };
         let mut engine = Engine::new(config.engine, rng.bytes32(), reading);
         let (min_poll_log2, max_poll_log2) = config.poll_log2;
         for link in &config.links {
-            engine.add_source(
-                raw,
-                SourceConfig {
-                    name: link.name.clone(),
-                    min_poll_log2,
-                    max_poll_log2,
-                    iburst: true,
-                },
-            );
+            let name = link.name.clone();
+            let source = SourceConfig { name, min_poll_log2, max_poll_log2, iburst: true };
+            engine.add_source(raw, source);
         }
         engine.handle_started(reading, self.boots > 1);
         self.next_clock_check = at;
@@ -259,9 +205,12 @@ impl SimHost {
             boot: BootId::from_bytes(Rng::new(rng.bits() ^ at.as_ns() as u64).bytes16()),
             oscillator,
             clock,
+            stamp_width: config.stamp_width,
             engine,
             flying: BTreeMap::new(),
             sent: 0,
+            servers: vec![Default::default(); config.links.len()],
+            idle_until: at,
             next_seq: Seq((uptime * 1000.0) as u64),
             // Hosts were not started together: spread their reports over the interval.
             next_report: raw
@@ -273,53 +222,78 @@ impl SimHost {
         while let Some(entry) = self.faults.first_entry().filter(|e| e.key().0 <= at) {
             let ((when, n), (every, fault)) = entry.remove_entry();
             if let Some(every) = every {
-                self.faults.insert((when + every, n), (Some(every), fault));
+                self.faults.insert((when + every, n), (Some(every), fault.clone()));
             }
             self.inflict(at, fault);
         }
     }
 
-    fn inflict(&mut self, at: Timestamp<Utc>, fault: Fault) {
+    /// Lets something go wrong at true time `at`, up to which the world must have run.
+    pub fn inflict(&mut self, at: Timestamp<Utc>, fault: Fault) {
+        let links = &mut self.config.links;
         match fault {
             Fault::Step(by) => {
                 if let Some(up) = &mut self.up {
                     up.reading(at);
                     up.clock.step(by);
                     let reading = up.reading(at);
-                    up.engine.handle_clock(reading);
+                    if up.idle_until <= at {
+                        up.engine.handle_clock(reading);
+                    }
                 }
             }
             Fault::Reboot { down } => {
                 self.up = None;
                 self.boots_at = at + down;
             }
-            Fault::SourcesDie => self.set_answering(Answering::Not),
-            Fault::SourcesReturn => self.set_answering(Answering::Normally),
+            Fault::Pause(lasts) => {
+                if let Some(up) = &mut self.up {
+                    up.idle_until = up.idle_until.max(at + lasts);
+                }
+            }
+            Fault::Suspend { lasts, noticed } => {
+                if let Some(up) = self.up.as_mut().filter(|up| up.idle_until <= at) {
+                    up.suspend(at, lasts, noticed);
+                }
+            }
+            Fault::SourcesDie => set_answering(links, Answering::Not),
+            Fault::SourcesReturn => set_answering(links, Answering::Normally),
             Fault::SourceLies { source, error } => {
-                if let Some(link) = self.config.links.get_mut(source) {
+                if let Some(link) = links.get_mut(source) {
                     link.server.error = error;
+                }
+            }
+            Fault::ServerBecomes { source, server } => {
+                if let Some(link) = links.get_mut(source) {
+                    link.server = *server;
+                }
+            }
+            Fault::SourceMoves { source, to } => {
+                if let Some(link) = links.get_mut(source) {
+                    link.address = Some(to);
+                }
+            }
+            Fault::PathBecomes { source, path } => {
+                if let Some(link) = links.get_mut(source) {
+                    link.path = *path;
                 }
             }
         }
     }
 
-    fn set_answering(&mut self, answering: Answering) {
-        for link in &mut self.config.links {
-            link.server.answering = answering;
-        }
-    }
-
     /// Everything that is due at `at`.
     fn run(&mut self, at: Timestamp<Utc>, out: &mut Vec<SimReport>) {
+        let utc = self.utc(at, SmearState::None);
         let Some(up) = &mut self.up else { return };
-        let mut now = up.reading(at);
+        let now = up.reading(at);
         if up.clock.next_correction().is_some_and(|due| due <= at) {
-            up.clock.steer(at, up.oscillator.rate_ppm());
+            up.clock.steer(at, utc, up.oscillator.rate_ppm());
         }
         while let Some(entry) = up.flying.first_entry().filter(|e| e.key().0 <= at) {
-            let (source, packet) = entry.remove();
-            // A refusal is counted by the engine; the world goes on.
-            let _ = up.engine.handle_datagram(now.raw, source, &packet, stamp(now.raw));
+            let ((arrives, _), flying) = entry.remove_entry();
+            let since = arrives - self.epoch;
+            let arrival = Arrival { at: arrives, since, leap: self.config.leap };
+            up.arrive(flying, arrival, &self.config.links, &mut self.rng, now.raw);
         }
         if self.next_clock_check <= at {
             up.engine.handle_clock(now);
@@ -330,22 +304,28 @@ impl SimHost {
         }
         while let Some(action) = up.engine.poll_action() {
             match action {
-                Action::Resolve(source) => {
-                    let address = format!("192.0.2.{}:123", source.0 + 1);
-                    up.engine.handle_resolved(now.raw, source, address);
-                }
+                Action::Resolve(source) => up.resolve(source, &self.config.links, now.raw),
                 Action::Send { source, token, packet } => {
-                    up.send(at, &self.config.links, &mut self.rng, source, token, &packet);
+                    let since = at - self.epoch;
+                    let link = self.config.links.get(usize::from(source.0));
+                    let delays = link.map_or_else(Vec::new, |l| l.path.there(since, &mut self.rng));
+                    up.send(at, source, token, &packet, &delays);
                 }
             }
         }
         if up.next_report <= now.raw || up.engine.wants_report() {
-            now = up.reading(at);
-            out.push(up.report(at, now));
+            let now = up.reading(at);
+            out.push(up.report(at, utc, now));
             if up.next_report <= now.raw {
                 up.next_report = up.next_report + self.config.report_every;
             }
         }
+    }
+}
+
+fn set_answering(links: &mut [SourceLink], answering: Answering) {
+    for link in links {
+        link.server.answering = answering;
     }
 }
 
@@ -355,45 +335,109 @@ impl Running {
         ClockReading { raw, realtime: self.clock.advance(raw), uncertainty: CROSS_READ }
     }
 
+    /// A stamp as kernels take them: its moment lies somewhere in its width.
+    fn stamp(&self, raw: Timestamp<Raw>) -> Stamp {
+        let (earliest, latest) = (raw - self.stamp_width, raw + self.stamp_width);
+        Stamp { earliest, latest, kind: StampKind::Kernel }
+    }
+
+    fn resolve(&mut self, source: SourceId, links: &[SourceLink], raw: Timestamp<Raw>) {
+        let index = usize::from(source.0);
+        let Some(host) = links.get(index).and_then(|link| link.address) else { return };
+        let address = address(source, host);
+        if self.servers[index].1 != address {
+            self.servers[index] = (Memory::default(), address.clone());
+        }
+        self.engine.handle_resolved(raw, source, address);
+    }
+
     fn send(
         &mut self,
         at: Timestamp<Utc>,
-        links: &[SourceLink],
-        rng: &mut Rng,
         source: SourceId,
         token: SendToken,
-        packet: &[u8; 48],
+        packet: &[u8],
+        delays: &[Span],
     ) {
-        let now = self.reading(at);
-        self.engine.handle_sent(token, stamp(now.raw));
-        let Some(link) = links.get(usize::from(source.0)) else { return };
-        let Some((out, back)) = link.path.exchange(rng) else { return };
-        if let Some((leaves, reply)) = link.server.answer(packet, at + out) {
+        let raw = self.reading(at).raw;
+        let stamp = self.stamp(raw);
+        self.engine.handle_sent(token, stamp);
+        let Some((_, address)) = self.servers.get(usize::from(source.0)) else { return };
+        for delay in delays {
             self.sent += 1;
-            self.flying.insert((leaves + back, self.sent), (source, reply));
+            let to = Some(address.clone());
+            let flying = Flying { source, packet: packet.to_vec(), to };
+            self.flying.insert((at + *delay, self.sent), flying);
         }
     }
 
-    fn report(&mut self, at: Timestamp<Utc>, now: ClockReading) -> SimReport {
-        let kernel = KernelClock {
+    /// A packet arrives at a server, which answers, or at the host.
+    fn arrive(
+        &mut self,
+        flying: Flying,
+        arrival: Arrival,
+        links: &[SourceLink],
+        rng: &mut Rng,
+        raw: Timestamp<Raw>,
+    ) {
+        let Flying { source, packet, to } = flying;
+        let Some(to) = to else {
+            let stamp = self.stamp(raw);
+            // A refusal is counted by the engine; the world goes on.
+            let _ = self.engine.handle_datagram(raw, source, &packet, stamp);
+            return;
+        };
+        let index = usize::from(source.0);
+        let Some(link) = links.get(index) else { return };
+        if link.address.is_none_or(|host| address(source, host) != to) {
+            return;
+        }
+        let memory = &mut self.servers[index].0;
+        let Some((after, answer)) = link.server.answer(&packet, arrival, memory, rng) else {
+            return;
+        };
+        for delay in link.path.home(arrival.since, rng) {
+            self.sent += 1;
+            let flying = Flying { source, packet: answer.clone(), to: None };
+            self.flying.insert((arrival.at + after + delay, self.sent), flying);
+        }
+    }
+
+    /// The host sleeps from `at` on; on waking, the hardware clock sets the system clock right.
+    fn suspend(&mut self, at: Timestamp<Utc>, lasts: Span, noticed: bool) {
+        self.reading(at);
+        let wakes = at + lasts;
+        self.oscillator.sleep(wakes);
+        self.clock.step(lasts);
+        // Packets that arrive at a sleeping host are lost; requests reach their servers all the same.
+        self.flying.retain(|(arrives, _), flying| *arrives > wakes || flying.to.is_some());
+        let reading = self.reading(wakes);
+        if noticed {
+            self.engine.handle_suspend(reading, lasts);
+        }
+        self.idle_until = wakes;
+    }
+
+    fn kernel(&self) -> KernelClock {
+        KernelClock {
             synchronised: true,
             max_error: Span::from_millis(5),
             estimated_error: Span::from_ns(20_000),
             frequency: Ppb::new((self.oscillator.rate_ppm() * -1000.0) as i64),
             status: 0x2001,
             tai_offset_s: 37,
-        };
+        }
+    }
+
+    fn report(&mut self, at: Timestamp<Utc>, utc: Timestamp<Utc>, now: ClockReading) -> SimReport {
         let seq = self.next_seq;
         self.next_seq = Seq(seq.0 + 1);
-        SimReport {
-            boot: self.boot,
-            report: self.engine.report(now, seq, kernel, Discipliner::Chronyd),
-            true_error: now.realtime.error_against(at),
-        }
+        let report = self.engine.report(now, seq, self.kernel(), Discipliner::Chronyd);
+        let true_error = now.realtime.error_against(utc);
+        SimReport { boot: self.boot, at, report, true_error }
     }
 }
 
-/// A kernel stamp: good to a fraction of a microsecond, taken outwards.
-fn stamp(raw: Timestamp<Raw>) -> Stamp {
-    Stamp { earliest: raw - CROSS_READ, latest: raw + CROSS_READ, kind: StampKind::Kernel }
+fn address(source: SourceId, host: u8) -> String {
+    format!("192.0.{}.{host}:123", source.0 + 2)
 }

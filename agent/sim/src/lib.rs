@@ -7,15 +7,19 @@
 pub mod fleet;
 
 mod clock;
+mod config;
 mod host;
+mod leap;
 mod network;
 mod oscillator;
 mod rng;
 mod server;
 
 pub use clock::{Steering, SystemClock};
-pub use host::{Fault, HostConfig, SimHost, SimReport, SourceLink};
-pub use network::Path;
-pub use oscillator::Oscillator;
+pub use config::{Fault, HostConfig, SourceLink};
+pub use host::{SimHost, SimReport};
+pub use leap::Leap;
+pub use network::{Congestion, Outages, Path, Queueing, Route};
+pub use oscillator::{Crystal, Oscillator, RateStep, Swing};
 pub use rng::Rng;
-pub use server::{Answering, Server};
+pub use server::{Answering, Lie, Server};

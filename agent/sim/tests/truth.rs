@@ -1,18 +1,15 @@
 //! The promise of the whole product, in worlds where truth is known: it lies inside the window.
 
 use agent_sim::{
-    Answering, Fault, HostConfig, Path, Rng, Server, SimHost, SimReport, SourceLink, fleet,
+    Answering, Crystal, Fault, HostConfig, Path, Rng, Server, SimHost, SimReport, SourceLink, fleet,
 };
 use timebase::{Span, SyncState, Timestamp, Utc, Verdict};
 
 const START: Timestamp<Utc> = Timestamp::from_ns(1_800_000_000_000_000_000);
 
 fn link(name: &str, rtt: Span, error: Span) -> SourceLink {
-    SourceLink {
-        name: name.into(),
-        path: Path::symmetric(rtt, Span::from_ns(50_000)),
-        server: Server { error, ..Server::default() },
-    }
+    let path = Path::symmetric(rtt, Span::from_ns(50_000));
+    SourceLink::new(name, path, Server { error, ..Server::default() })
 }
 
 fn run(config: HostConfig, length: Span) -> Vec<SimReport> {
@@ -72,8 +69,11 @@ fn a_day_in_random_worlds_is_honest() {
         let config = HostConfig {
             seed,
             links,
-            rate_ppm: rng.between(-40.0, 40.0),
-            walk_ppm_per_sqrt_s: 1e-3,
+            crystal: Crystal {
+                rate_ppm: rng.between(-30.0, 30.0),
+                walk_ppm: 1e-3,
+                ..Crystal::ordinary()
+            },
             poll_log2: (low, low + 3),
             faults: vec![
                 (Span::from_secs(9_000), None, Fault::Step(Span::from_millis(-1_500))),
