@@ -23,8 +23,10 @@ mod answer;
 mod bounds;
 mod exchange;
 mod ids;
+mod leap;
 mod rate;
 mod report;
+mod smear;
 mod source;
 mod span;
 mod timestamp;
@@ -34,6 +36,7 @@ pub use answer::Answer;
 pub use bounds::Bounds;
 pub use exchange::Exchange;
 pub use ids::{BootId, HostId, ParseIdError, Seq};
+pub use leap::{LeapSecond, LeapTable, LeapTableError, hashed_part};
 pub use rate::{Ppb, RateBounds};
 pub use report::{
     Discipliner, Event, EventKind, KernelClock, Report, Statistical, SyncState, WitnessStamps,
