@@ -5,8 +5,9 @@ mod report;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use timebase::{Event, EventKind, Leap, Raw, Span, SyncState, Timestamp};
+use timebase::{Event, EventKind, Leap, RateBounds, Raw, Span, SyncState, Timestamp};
 
+use crate::estimate::{Oscillator, Rate, Track, combine};
 use crate::events::EventLog;
 use crate::select::{Assessment, assess};
 use crate::source::Source;
@@ -55,6 +56,7 @@ pub struct Engine {
     /// The latest moment heard of.
     now: Timestamp<Raw>,
     clock: ClockReading,
+    oscillator: Oscillator,
     steps: StepDetector,
     step_count: u32,
     /// Whether the clock was stepped since the last report.
@@ -75,6 +77,7 @@ impl Engine {
             started: now.raw,
             now: now.raw,
             clock: now,
+            oscillator: Oscillator::new(config.drift_limit),
             steps: StepDetector::new(now),
             step_count: 0,
             stepped: false,
@@ -123,6 +126,7 @@ impl Engine {
         if let Some(source) = self.sources.get_mut(usize::from(token.source().0)) {
             source.handle_sent(&token, sent, &mut self.random);
         }
+        self.learn_rate();
         self.reassess();
     }
 
@@ -151,6 +155,7 @@ impl Engine {
         let source = self.sources.get_mut(usize::from(source.0)).ok_or(Refused::UnknownSource)?;
         let outcome = source.handle_datagram(now, bytes, received, &mut self.random);
         if !outcome.is_err_and(is_noise) {
+            self.learn_rate();
             self.reassess();
         }
         outcome
@@ -183,6 +188,7 @@ impl Engine {
         self.clock = now;
         self.steps.restart(now);
         self.started = now.raw;
+        self.oscillator.forget();
         for source in &mut self.sources {
             source.handle_jump(now.raw);
         }
@@ -251,8 +257,32 @@ impl Engine {
         assess(&self.sources, &self.config, self.started, now)
     }
 
+    /// What the newest exchange says about the oscillator, by the majority's word.
+    fn learn_rate(&mut self) {
+        let voters = self.assess(self.now).majority;
+        let surprised = voters.iter().filter(|i| self.sources[**i].track.surprised()).count();
+        if surprised * 2 > voters.len() {
+            self.oscillator.forget();
+        }
+        let tracks = || voters.iter().map(|i| &self.sources[*i].track);
+        let proofs: Vec<RateBounds> = tracks().map(Track::rate_proof).collect();
+        let likely = Rate::combine(tracks().filter_map(Track::rate));
+        let rate = self.oscillator.likely();
+        let estimates: Vec<_> =
+            tracks().filter_map(|track| track.estimate_at(self.now, rate)).collect();
+        self.oscillator.learn(self.now, &proofs, likely, combine(&estimates));
+    }
+
+    fn share_rate(&mut self) {
+        let (rates, wander) = (self.oscillator.rates(self.now), self.oscillator.wander());
+        for source in &mut self.sources {
+            source.track.set_rates(rates, wander);
+        }
+    }
+
     /// Judges the sources anew and records what changed.
     fn reassess(&mut self) {
+        self.share_rate();
         let assessment = self.assess(self.now);
         for (i, verdict) in assessment.verdicts.iter().enumerate() {
             let source = &mut self.sources[i];

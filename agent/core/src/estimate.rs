@@ -1,21 +1,26 @@
 //! What the answers of one source say, over time: bounds that are certain, and an estimate that is
 //! likely.
 
+mod anchors;
 mod bounds;
 mod frequency;
 mod offset;
+mod oscillator;
 mod probation;
 
 use alloc::collections::VecDeque;
 
-use timebase::{Bounds, Ppb, Raw, Span, StampKind, Timestamp};
+use timebase::{Bounds, Ppb, RateBounds, Raw, Span, StampKind, Timestamp};
 
 use crate::Refused;
 use crate::ntp::Answer;
 pub(crate) use frequency::Rate;
 pub(crate) use offset::{PointEstimate, combine};
+pub(crate) use oscillator::Oscillator;
 
+use anchors::Anchors;
 use bounds::RunningBounds;
+use frequency::Memory;
 use probation::Probation;
 
 /// Exchanges that the frequency rests on: an hour at 64 s.
@@ -23,12 +28,16 @@ const HISTORY: usize = 64;
 /// Exchanges among which the best is looked for (RFC 5905 section 10, the clock filter's eight).
 const FILTER: usize = 8;
 
-/// One accepted exchange, as the estimators need it.
+/// One accepted exchange, as the estimators need it. All of `raw − UTC`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Point {
     /// T4.
     pub(crate) at: Timestamp<Raw>,
-    /// `raw − UTC`, assuming equal delays both ways.
+    /// Not below this if the server is right: T1 − T2.
+    pub(crate) lo: Span,
+    /// Not above this if the server is right: T4 − T3.
+    pub(crate) hi: Span,
+    /// Assuming equal delays both ways.
     pub(crate) offset: Span,
     /// On the network, both ways.
     pub(crate) delay: Span,
@@ -43,11 +52,21 @@ pub(crate) struct Point {
 /// Everything remembered of one source's answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Track {
-    drift: Ppb,
+    ceiling: RateBounds,
+    /// The oscillator's rate as measured with all sources.
+    rates: RateBounds,
+    /// By the ceiling alone: what proves the rate, and what a source is held to.
+    certain: Option<RunningBounds>,
+    /// By the measured rate.
     bounds: Option<RunningBounds>,
+    wander: Ppb,
+    anchors: Anchors,
+    proofs: VecDeque<RateBounds>,
     history: VecDeque<Point>,
-    rate: Option<Rate>,
+    memory: Memory,
     probation: Probation,
+    /// Whether the newest exchange contradicts the measured rate.
+    surprised: bool,
 }
 
 /// What an exchange did to a track.
@@ -60,30 +79,33 @@ pub(crate) enum Taken {
 }
 
 impl Track {
-    pub(crate) fn new(drift: Ppb) -> Self {
+    pub(crate) fn new(ceiling: Ppb) -> Self {
+        let ceiling = RateBounds::within(ceiling);
         Self {
-            drift,
+            ceiling,
+            rates: ceiling,
+            certain: None,
             bounds: None,
+            wander: ceiling.hi(),
+            anchors: Anchors::new(),
+            proofs: VecDeque::new(),
             history: VecDeque::new(),
-            rate: None,
+            memory: Memory { rate: None, length: 0 },
             probation: Probation::default(),
+            surprised: false,
         }
     }
 
     /// Forgets every exchange: the raw clock has jumped against UTC.
     pub(crate) fn forget(&mut self) {
-        *self = Self { probation: self.probation.clone(), ..Self::new(self.drift) };
+        *self = Self { probation: self.probation.clone(), ..Self::new(self.ceiling.hi()) };
     }
 
     pub(crate) fn take(&mut self, answer: &Answer) -> Result<Taken, Refused> {
         let exchange = &answer.exchange;
-        let fresh = exchange.bounds(self.drift).ok_or(Refused::Causality)?;
+        let fresh = exchange.bounds(self.ceiling.hi()).ok_or(Refused::Causality)?;
         let at = exchange.t4;
-        let narrowed = match &self.bounds {
-            Some(running) => running.narrowed(fresh, at, self.drift),
-            None => Some(RunningBounds::new(fresh, at)),
-        };
-        let taken = if narrowed.is_some() { Taken::Agrees } else { Taken::Contradicts };
+        let taken = self.bound(fresh, at);
         match taken {
             Taken::Agrees => self.probation.agreed(),
             Taken::Contradicts => {
@@ -91,25 +113,95 @@ impl Track {
                 self.history.clear();
             }
         }
-        self.bounds = Some(narrowed.unwrap_or_else(|| RunningBounds::new(fresh, at)));
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(Point {
+        self.remember(Point {
             at,
+            lo: Span::from_ns(exchange.t1.as_ns().saturating_sub(exchange.t2.as_ns())),
+            hi: Span::from_ns(exchange.t4.as_ns().saturating_sub(exchange.t3.as_ns())),
             offset: exchange.offset(),
             delay: exchange.delay(),
             root_distance: exchange.root_distance,
             width: fresh.width(),
             stamps: answer.stamps,
         });
-        self.rate = frequency::rate(self.history.make_contiguous(), self.drift);
+        self.memory = frequency::remember(self.history.make_contiguous(), self.ceiling.hi());
         Ok(taken)
+    }
+
+    /// Intersects with what is known. The ceiling decides whether the source contradicts itself; if only
+    /// the measured rate is contradicted, it was the oscillator that changed.
+    fn bound(&mut self, fresh: Bounds, at: Timestamp<Raw>) -> Taken {
+        let alone = RunningBounds::new(fresh, at);
+        let Some(certain) = self.certain else {
+            (self.certain, self.bounds) = (Some(alone), Some(alone));
+            self.prove_rate(fresh, at);
+            return Taken::Agrees;
+        };
+        let Some(certain) = certain.narrowed(fresh, at, self.ceiling) else {
+            (self.certain, self.bounds) = (Some(alone), Some(alone));
+            self.anchors.clear();
+            self.proofs.clear();
+            self.prove_rate(fresh, at);
+            return Taken::Contradicts;
+        };
+        self.certain = Some(certain);
+        let narrowed = self.bounds.and_then(|bounds| bounds.narrowed(fresh, at, self.rates));
+        self.surprised = narrowed.is_none();
+        self.bounds = narrowed.or(self.certain);
+        self.prove_rate(fresh, at);
+        Taken::Agrees
+    }
+
+    /// An interleaved answer tells the exact sending stamp of the exchange before: it replaces what was
+    /// known of that one.
+    fn remember(&mut self, point: Point) {
+        if let Some(same) = self.history.iter_mut().rev().find(|known| known.at == point.at) {
+            *same = point;
+            return;
+        }
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(point);
+    }
+
+    /// What one exchange proves of the rate. If that is more than the rate can have wandered, it is not
+    /// what was thought.
+    fn prove_rate(&mut self, fresh: Bounds, at: Timestamp<Raw>) {
+        match self.anchors.rate(at, fresh, self.wander, self.ceiling) {
+            Some(proof) => {
+                if self.proofs.len() == FILTER {
+                    self.proofs.pop_front();
+                }
+                self.proofs.push_back(proof);
+            }
+            None => {
+                self.surprised = true;
+                self.anchors.clear();
+                self.proofs.clear();
+            }
+        }
+        self.anchors.push(at, fresh);
+    }
+
+    /// The interval that the recent exchanges prove the oscillator's rate to lie in.
+    pub(crate) fn rate_proof(&self) -> RateBounds {
+        let all = self.proofs.iter().try_fold(self.ceiling, |all, proof| all.intersect(*proof));
+        all.or(self.proofs.back().copied()).unwrap_or(self.ceiling)
+    }
+
+    /// The oscillator's rate as measured with all sources, and how far it may wander from its mean.
+    pub(crate) fn set_rates(&mut self, rates: RateBounds, wander: Ppb) {
+        (self.rates, self.wander) = (rates, wander);
+    }
+
+    /// Whether the newest exchange contradicts the measured rate.
+    pub(crate) fn surprised(&self) -> bool {
+        self.surprised
     }
 
     /// What is certain about `raw − UTC` at `now`, by this source's word.
     pub(crate) fn bounds_at(&self, now: Timestamp<Raw>) -> Option<Bounds> {
-        self.bounds.as_ref().map(|running| running.at(now, self.drift))
+        self.bounds.as_ref().map(|running| running.at(now, self.rates))
     }
 
     /// Whether it has contradicted itself too recently to be believed.
@@ -119,7 +211,7 @@ impl Track {
 
     /// Rate of the raw oscillator against this source.
     pub(crate) fn rate(&self) -> Option<Rate> {
-        self.rate
+        self.memory.rate
     }
 
     /// The narrowest of the recent exchanges: how good this source is, whenever it was last asked.
@@ -137,10 +229,14 @@ impl Track {
         frequency::scatter(self.recent())
     }
 
-    /// The likely value of `raw − UTC` at `now`.
-    pub(crate) fn estimate_at(&self, now: Timestamp<Raw>) -> Option<PointEstimate> {
-        let jitter = self.jitter().unwrap_or(Span::ZERO);
-        offset::estimate(self.recent(), self.rate, jitter, self.drift, now)
+    /// The likely value of `raw − UTC` at `now`, where the oscillator likely runs at `rate`.
+    pub(crate) fn estimate_at(&self, now: Timestamp<Raw>, rate: Rate) -> Option<PointEstimate> {
+        offset::estimate(self.history.iter().rev().take(self.memory.length), rate, now)
+    }
+
+    /// The least delay in memory.
+    pub(crate) fn least_delay(&self) -> Option<Span> {
+        self.history.iter().map(|point| point.delay).min()
     }
 
     fn recent(&self) -> impl Iterator<Item = &Point> + Clone {

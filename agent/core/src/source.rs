@@ -3,11 +3,11 @@
 use alloc::string::{String, ToString};
 
 use timebase::{
-    Authentication, Leap, Raw, SmearState, SourceKind, SourceReport, Span, StampKind, Timestamp,
-    Unusable, Verdict,
+    Authentication, Bounds, Leap, Raw, SmearState, SourceKind, SourceReport, Span, StampKind,
+    Timestamp, Unusable, Verdict,
 };
 
-use crate::estimate::{Taken, Track};
+use crate::estimate::{Rate, Taken, Track};
 use crate::ntp::{Answer, Client, PACKET_LEN, Packet};
 use crate::{EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
 
@@ -252,16 +252,12 @@ impl Source {
         }
     }
 
-    /// What this source has to say, where the system clock is `realtime_less_raw` from the raw one.
-    pub(crate) fn report(
-        &self,
-        verdict: Verdict,
-        now: Timestamp<Raw>,
-        realtime_less_raw: Span,
-        uncertainty: Span,
-    ) -> SourceReport {
+    /// What this source has to say at a moment.
+    pub(crate) fn report(&self, verdict: Verdict, moment: &Moment) -> SourceReport {
         let header = self.client.header();
         let best = self.track.best();
+        let &Moment { now, to_host, uncertainty, likely, window } = moment;
+        let estimate = self.track.estimate_at(now, likely);
         SourceReport {
             kind: SourceKind::Ntp,
             name: self.config.name.clone(),
@@ -269,11 +265,8 @@ impl Source {
             verdict,
             reach: self.client.reach(),
             poll_log2: self.client.poll_log2(),
-            bounds: self
-                .track
-                .bounds_at(now)
-                .map(|bounds| bounds.widen(uncertainty) + realtime_less_raw),
-            offset: self.track.estimate_at(now).map(|e| e.offset + realtime_less_raw),
+            bounds: self.track.bounds_at(now).map(|bounds| bounds.widen(uncertainty) + to_host),
+            offset: estimate.map(|estimate| estimate.offset + to_host),
             delay: best.map(|point| point.delay),
             jitter: self.track.jitter(),
             stratum: header.map_or(0, |header| header.stratum),
@@ -284,12 +277,28 @@ impl Source {
             authentication: Authentication::None,
             interleaved: false,
             smear: SmearState::None,
-            least_delay: best.map(|point| point.delay),
-            asymmetry: None,
+            least_delay: self.track.least_delay(),
+            asymmetry: estimate.zip(window).map(|(estimate, window)| {
+                // The middle is off by half of what one way is longer than the other.
+                let off = window - estimate.offset;
+                off + off
+            }),
             stamps: best.map_or(StampKind::User, |point| point.stamps),
             accepted: self.accepted,
             refused: self.refused,
             frequency: self.track.rate().map(|rate| rate.ppb()),
         }
     }
+}
+
+/// What sources are reported against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Timestamp<Raw>,
+    /// `realtime − raw`, and how well it is known.
+    pub(crate) to_host: Span,
+    pub(crate) uncertainty: Span,
+    pub(crate) likely: Rate,
+    /// Of `raw − UTC`, by the majority.
+    pub(crate) window: Option<Bounds>,
 }

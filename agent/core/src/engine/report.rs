@@ -1,15 +1,14 @@
 use alloc::vec::Vec;
 
 use timebase::{
-    Bounds, Discipliner, Event, KernelClock, RateBounds, Report, Seq, SmearState, Statistical,
-    SyncState,
+    Bounds, Discipliner, Event, KernelClock, Report, Seq, SmearState, Statistical, SyncState,
 };
 
 use super::Engine;
 use crate::ClockReading;
 use crate::estimate::combine;
 use crate::select::Assessment;
-use crate::source::Source;
+use crate::source::Moment;
 
 impl Engine {
     /// What is known at `now`. Changes nothing: events stay for the next [`report`](Self::report), and
@@ -54,7 +53,15 @@ impl Engine {
         // error = realtime − UTC = (realtime − raw) + (raw − UTC)
         let to_host = now.difference();
         let bounds = assessment.window.map(|window| window.widen(now.uncertainty) + to_host);
-        let rate = self.selected(assessment).and_then(|source| source.track.rate());
+        let rate = self.oscillator.estimate();
+        let rates = self.oscillator.rates(now.raw);
+        let moment = Moment {
+            now: now.raw,
+            to_host,
+            uncertainty: now.uncertainty,
+            likely: self.oscillator.likely(),
+            window: assessment.window,
+        };
         let sources = self.sources.iter().zip(&assessment.verdicts);
         Report {
             seq,
@@ -65,8 +72,8 @@ impl Engine {
             statistical: bounds.and_then(|bounds| self.statistical(now, assessment, bounds)),
             frequency: rate.map(|rate| rate.ppb()),
             frequency_sigma: rate.map(|rate| rate.sigma_ppb()),
-            drift_limit: self.config.drift_limit,
-            rate: RateBounds::within(self.config.drift_limit),
+            drift_limit: rates.magnitude(),
+            rate: rates,
             drift_ceiling: self.config.drift_limit,
             state: if self.stepped { SyncState::Stepped } else { assessment.state },
             leap: assessment.leap,
@@ -74,17 +81,9 @@ impl Engine {
             tai_offset_s: None,
             discipliner,
             kernel,
-            sources: sources
-                .map(|(source, verdict)| source.report(*verdict, now.raw, to_host, now.uncertainty))
-                .collect(),
+            sources: sources.map(|(source, verdict)| source.report(*verdict, &moment)).collect(),
             events,
         }
-    }
-
-    /// The narrowest of the majority: the selected source, or in holdover the one that was best.
-    fn selected(&self, assessment: &Assessment) -> Option<&Source> {
-        let majority = assessment.majority.iter().map(|i| &self.sources[*i]);
-        majority.min_by_key(|source| source.track.best_width())
     }
 
     /// The likely error, from the majority's estimates. Kept inside the bounds, which are certain.
@@ -94,9 +93,10 @@ impl Engine {
         assessment: &Assessment,
         bounds: Bounds,
     ) -> Option<Statistical> {
+        let likely = self.oscillator.likely();
         let majority = assessment.majority.iter().map(|i| &self.sources[*i]);
         let estimates: Vec<_> =
-            majority.filter_map(|source| source.track.estimate_at(now.raw)).collect();
+            majority.filter_map(|source| source.track.estimate_at(now.raw, likely)).collect();
         let combined = combine(&estimates)?;
         Some(Statistical {
             offset: bounds.clamp(combined.offset + now.difference()),

@@ -1,9 +1,10 @@
-use timebase::{Bounds, Ppb, Raw, Timestamp};
+use timebase::{Bounds, RateBounds, Raw, Timestamp};
 
 /// Bounds of `raw − UTC` that held at one moment and widen with the time since.
 ///
 /// A server's claim is about UTC at the moment it answered. Whatever the server does later cannot make
-/// that claim untrue: only our own oscillator's drift widens it. So old exchanges keep their say.
+/// that claim untrue: only what our own oscillator gains or loses widens it. So old exchanges keep their
+/// say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunningBounds {
     bounds: Bounds,
@@ -15,15 +16,25 @@ impl RunningBounds {
         Self { bounds, at }
     }
 
-    pub(super) fn at(&self, now: Timestamp<Raw>, drift: Ppb) -> Bounds {
-        self.bounds.aged(now - self.at, drift)
+    pub(super) fn at(&self, now: Timestamp<Raw>, rates: RateBounds) -> Bounds {
+        let elapsed = now - self.at;
+        if elapsed.is_negative() {
+            self.bounds - rates.over(-elapsed)
+        } else {
+            self.bounds + rates.over(elapsed)
+        }
     }
 
     /// With one more exchange, or `None` if it cannot be true together with those before.
-    pub(super) fn narrowed(&self, fresh: Bounds, at: Timestamp<Raw>, drift: Ppb) -> Option<Self> {
+    pub(super) fn narrowed(
+        &self,
+        fresh: Bounds,
+        at: Timestamp<Raw>,
+        rates: RateBounds,
+    ) -> Option<Self> {
         let at_both = self.at.max(at);
-        let old = self.at(at_both, drift);
-        let new = fresh.aged(at_both - at, drift);
+        let old = self.at(at_both, rates);
+        let new = Self::new(fresh, at).at(at_both, rates);
         old.intersect(new).map(|bounds| Self { bounds, at: at_both })
     }
 }

@@ -1,13 +1,18 @@
 use timebase::{Ppb, Span};
 
 use super::Point;
+use super::offset::Legs;
 
 /// Fewer exchanges, or a shorter time, say nothing about a rate.
 const LEAST_POINTS: usize = 4;
 const LEAST_SPAN: Span = Span::from_secs(30);
-/// Scatter assumed of even the quietest exchange, seconds: stamping in user space costs this much, and
-/// it keeps four lucky points from claiming a perfect rate.
-const FLOOR_S: f64 = 5e-6;
+/// Scatter assumed of even the quietest exchange, seconds; it keeps four lucky points from claiming a
+/// perfect rate.
+const FLOOR_S: f64 = 0.5e-6;
+/// The shortest memory tried, in exchanges.
+const SHORTEST: usize = 8;
+/// Half-width of a confidence interval, in standard deviations.
+const CONFIDENCE: f64 = 3.0;
 
 /// Rate of the raw oscillator against a source, with its standard deviation, both as fractions
 /// (1e-6 is one ppm; positive runs fast).
@@ -18,6 +23,22 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
+    /// One rate from several sources, each weighted by 1/σ². They share the oscillator, so they should
+    /// agree; how far they do not adds to σ.
+    pub(crate) fn combine(rates: impl Iterator<Item = Self> + Clone) -> Option<Self> {
+        let weight = |rate: &Self| 1.0 / (rate.sigma * rate.sigma).max(1e-24);
+        let total: f64 = rates.clone().map(|rate| weight(&rate)).sum();
+        if total <= 0.0 {
+            return None;
+        }
+        let mean = |of: &dyn Fn(&Self) -> f64| {
+            rates.clone().map(|rate| weight(&rate) * of(&rate)).sum::<f64>() / total
+        };
+        let slope = mean(&|rate| rate.slope);
+        let spread = mean(&|rate| (rate.slope - slope) * (rate.slope - slope));
+        Some(Self { slope, sigma: libm::sqrt(1.0 / total + spread) })
+    }
+
     pub(crate) fn ppb(&self) -> Ppb {
         Ppb::new(libm::round(self.slope * 1e9) as i64)
     }
@@ -27,23 +48,75 @@ impl Rate {
     }
 }
 
-/// Weighted least squares over the exchanges; those that met queues (delay above the least) weigh
-/// less, because the asymmetry they may hide is half of their extra delay.
+/// A rate, and how many of the latest exchanges agree on it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Memory {
+    pub(super) rate: Option<Rate>,
+    pub(super) length: usize,
+}
+
+/// Weighted least squares over as many of the latest exchanges as agree on one rate.
 ///
-/// `None` until the rate is known well against the drift limit, which is all that is known before.
-pub(super) fn rate(points: &[Point], drift: Ppb) -> Option<Rate> {
-    let (first, last) = (points.first()?, points.last()?);
-    if points.len() < LEAST_POINTS || last.at - first.at < LEAST_SPAN {
-        return None;
+/// Exchanges that met queues (delay above the least) weigh less, because the asymmetry they may hide is
+/// half of their extra delay. A longer memory is better against noise and worse against a rate that
+/// wanders. So the memory is lengthened as long as
+///
+/// * the confidence intervals of all shorter ones have a rate in common (the intersection of confidence
+///   intervals, Goldenshluger and Nemirovski 1997), and
+/// * with that rate the lower and the upper ends of the exchanges leave a gap between them of about the
+///   least delay: packets are not received before they are sent.
+///
+/// Neither noise nor wander has to be known beforehand. There is no rate until it is known well against
+/// the drift limit, which is all that is known before.
+pub(super) fn remember(points: &[Point], drift: Ppb) -> Memory {
+    let mut common = (f64::NEG_INFINITY, f64::INFINITY);
+    let mut length = SHORTEST.min(points.len());
+    let mut best = Memory { rate: None, length };
+    loop {
+        if let Some(fit) = Fit::of(&points[points.len() - length..]) {
+            let radius = CONFIDENCE * fit.rate.sigma;
+            common = (common.0.max(fit.rate.slope - radius), common.1.min(fit.rate.slope + radius));
+            if common.0 > common.1 || (!fit.causal && best.rate.is_some()) {
+                break;
+            }
+            best = Memory { rate: Some(fit.rate), length };
+        }
+        if length == points.len() {
+            break;
+        }
+        length = (length * 4 / 3).min(points.len());
     }
-    let least_delay = points.iter().map(|p| p.delay).min()?;
-    let weighted = points.iter().map(|point| {
-        let sigma = FLOOR_S + (point.delay - least_delay).as_secs_f64() / 2.0;
-        (point, 1.0 / (sigma * sigma))
-    });
-    let line = Line::fit(weighted)?;
-    let sigma = line.slope_sigma();
-    (sigma < drift.as_ppb() as f64 * 1e-9 / 4.0).then_some(Rate { slope: line.slope, sigma })
+    best.rate = best.rate.filter(|rate| rate.sigma < drift.as_ppb() as f64 * 1e-9 / 4.0);
+    best
+}
+
+struct Fit {
+    rate: Rate,
+    /// Whether the ends leave the gap that they should.
+    causal: bool,
+}
+
+impl Fit {
+    fn of(points: &[Point]) -> Option<Self> {
+        let (first, last) = (points.first()?, points.last()?);
+        if points.len() < LEAST_POINTS || last.at - first.at < LEAST_SPAN {
+            return None;
+        }
+        let least_delay = points.iter().map(|p| p.delay).min()?;
+        let excess = |point: &Point| (point.delay - least_delay).as_secs_f64();
+        let count = points.len() as f64;
+        // The least of n delays is itself above the least possible, by about the mean excess over √n.
+        let above = points.iter().map(excess).sum::<f64>() / (count * libm::sqrt(count));
+        let weighted = points.iter().map(|point| {
+            let sigma = FLOOR_S + above / 2.0 + excess(point) / 2.0;
+            (point, 1.0 / (sigma * sigma))
+        });
+        let line = Line::fit(weighted)?;
+        let rate = Rate { slope: line.slope, sigma: line.slope_sigma() };
+        let gap = Legs::of(points.iter(), Rate { sigma: 0.0, ..rate }, last.at, last.offset).gap();
+        let causal = gap > least_delay.as_secs_f64() - 4.0 * above - 2.0 * FLOOR_S;
+        Some(Self { rate, causal })
+    }
 }
 
 /// RMS of the offsets about a straight line, of at least three exchanges.
@@ -116,7 +189,10 @@ mod tests {
             .map(|i| {
                 let t = i as f64 * every_s;
                 let queue = jitter_s * random.exponential();
+                let lo = Span::from_secs_f64(-1.7e9) + Span::from_secs_f64(t * slope - 1e-4 / 2.0);
                 Point {
+                    lo,
+                    hi: lo + Span::from_secs_f64(1e-4 + queue),
                     at: Timestamp::<timebase::Raw>::from_ns(0) + Span::from_secs_f64(t),
                     offset: Span::from_secs_f64(-1.7e9)
                         + Span::from_secs_f64(t * slope + queue / 2.0),
@@ -132,7 +208,7 @@ mod tests {
     #[test]
     fn finds_the_rate_within_its_own_sigma() {
         for slope in [-20e-6, 0.0, 13.5e-6] {
-            let rate = rate(&points(64, 16.0, slope, 1e-4), Ppb::from_ppm(50)).unwrap();
+            let rate = remember(&points(64, 16.0, slope, 1e-4), Ppb::from_ppm(50)).rate.unwrap();
             assert!((rate.slope - slope).abs() < 4.0 * rate.sigma, "{slope}: {rate:?}");
             assert!(rate.sigma < 1e-6, "{rate:?}");
         }
@@ -140,10 +216,10 @@ mod tests {
 
     #[test]
     fn says_nothing_before_it_knows() {
-        assert_eq!(rate(&points(3, 60.0, 0.0, 1e-4), Ppb::from_ppm(50)), None);
-        assert_eq!(rate(&points(20, 1.0, 0.0, 1e-4), Ppb::from_ppm(50)), None);
+        assert_eq!(remember(&points(3, 60.0, 0.0, 1e-4), Ppb::from_ppm(50)).rate, None);
+        assert_eq!(remember(&points(20, 1.0, 0.0, 1e-4), Ppb::from_ppm(50)).rate, None);
         // 100 ms of jitter over two minutes is hundreds of ppm.
-        assert_eq!(rate(&points(8, 16.0, 0.0, 0.1), Ppb::from_ppm(50)), None);
-        assert_eq!(rate(&points(64, 0.0, 0.0, 0.1), Ppb::from_ppm(50)), None);
+        assert_eq!(remember(&points(8, 16.0, 0.0, 0.1), Ppb::from_ppm(50)).rate, None);
+        assert_eq!(remember(&points(64, 0.0, 0.0, 0.1), Ppb::from_ppm(50)).rate, None);
     }
 }

@@ -1,4 +1,4 @@
-use timebase::{Ppb, Raw, Span, Timestamp};
+use timebase::{Raw, Span, Timestamp};
 
 use super::{Point, Rate};
 
@@ -12,32 +12,71 @@ pub(crate) struct PointEstimate {
     pub(crate) samples: u32,
 }
 
-/// The best recent exchange, moved on to `now`.
+/// Where `raw − UTC` likely is at `now`, by the exchanges remembered of one source.
 ///
-/// Best is least half delay plus what the oscillator may have done since. Its standard deviation takes
-/// the split of the delay between the two ways as anything from all-out to all-back with equal chance
-/// (δ²/12), the server's claim likewise (Λ²/3), and adds the observed jitter and the rate's uncertainty
-/// times the age.
+/// Queues only ever lengthen a packet's way, so each exchange says "not below `lo`" and "not above `hi`",
+/// and the least delayed packet of each direction says it best; they need not belong to one exchange.
+/// Every exchange is moved on by the likely rate, and loosened by that rate's σ times its age. The
+/// estimate is the middle of what is left. With n packets that met queues of mean μ it errs by about μ/n,
+/// where the mean of n offsets errs by μ/√n, and unequal queues do not pull it to one side.
+///
+/// Its standard deviation takes the split of the least delay between the two ways as anything from
+/// all-out to all-back with equal chance (δ²/12), and the server's claim likewise (Λ²/3): these do not
+/// shrink with the number of exchanges. What shrinks is what was loosened.
 pub(super) fn estimate<'a>(
-    recent: impl Iterator<Item = &'a Point>,
-    rate: Option<Rate>,
-    jitter: Span,
-    drift: Ppb,
+    points: impl Iterator<Item = &'a Point> + Clone,
+    rate: Rate,
     now: Timestamp<Raw>,
 ) -> Option<PointEstimate> {
-    // Without a measured rate: anything within the drift limit, whose standard deviation is 1/√3 of it.
-    let wander = rate.map_or(drift.as_ppb() as f64 * 1e-9 / libm::sqrt(3.0), |rate| rate.sigma);
-    let age_of = |point: &Point| (now - point.at).as_secs_f64();
-    let cost = |point: &Point| point.delay.as_secs_f64() / 2.0 + wander * age_of(point).abs();
-    let mut samples = 0;
-    let best = recent.inspect(|_| samples += 1).min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
-    let age = age_of(best);
-    let moved = Span::from_secs_f64(rate.map_or(0.0, |rate| rate.slope) * age);
-    let (delay, claim) = (best.delay.as_secs_f64(), best.root_distance.as_secs_f64());
-    let (jitter, wandered) = (jitter.as_secs_f64(), wander * age);
-    let variance =
-        delay * delay / 12.0 + claim * claim / 3.0 + jitter * jitter + wandered * wandered;
-    Some(PointEstimate { offset: best.offset + moved, sigma_s: libm::sqrt(variance), samples })
+    let newest = points.clone().max_by_key(|point| point.at)?;
+    let origin = newest.offset;
+    let legs = Legs::of(points, rate, now, origin);
+    let claim = newest.root_distance.as_secs_f64();
+    let (delay, noise) = (legs.gap().max(0.0), legs.gap().min(0.0));
+    let aged = rate.sigma * (now - newest.at).as_secs_f64();
+    let variance = delay * delay / 12.0 + noise * noise + claim * claim / 3.0 + aged * aged;
+    Some(PointEstimate {
+        offset: origin + Span::from_secs_f64(legs.middle()),
+        sigma_s: libm::sqrt(variance),
+        samples: legs.count,
+    })
+}
+
+/// The highest lower and the lowest upper end of several exchanges, in seconds from an origin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Legs {
+    lo: f64,
+    hi: f64,
+    count: u32,
+}
+
+impl Legs {
+    /// Moved on to `now` by the rate, and loosened by its σ.
+    pub(super) fn of<'a>(
+        points: impl Iterator<Item = &'a Point>,
+        rate: Rate,
+        now: Timestamp<Raw>,
+        origin: Span,
+    ) -> Self {
+        let mut legs = Self { lo: f64::NEG_INFINITY, hi: f64::INFINITY, count: 0 };
+        for point in points {
+            let age = (now - point.at).as_secs_f64();
+            let (moved, loosened) = (rate.slope * age, rate.sigma * age.abs());
+            legs.lo = legs.lo.max((point.lo - origin).as_secs_f64() + moved - loosened);
+            legs.hi = legs.hi.min((point.hi - origin).as_secs_f64() + moved + loosened);
+            legs.count += 1;
+        }
+        legs
+    }
+
+    /// Negative if noise made the ends cross.
+    pub(super) fn gap(&self) -> f64 {
+        self.hi - self.lo
+    }
+
+    fn middle(&self) -> f64 {
+        (self.hi + self.lo) / 2.0
+    }
 }
 
 /// One estimate from several sources, each weighted by 1/σ².

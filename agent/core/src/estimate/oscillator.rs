@@ -1,0 +1,169 @@
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use timebase::{Bounds, Ppb, RateBounds, Raw, Span, Timestamp};
+
+use super::{PointEstimate, Rate};
+use crate::select::region;
+
+/// The rate of even the best-kept crystal is taken to change by this much from one hour to the next: the
+/// least wander assumed, whatever was seen.
+const LEAST_WANDER: Ppb = Ppb::from_ppm(1);
+/// How much more than what was seen is taken to be possible.
+const SAFETY: f64 = 3.0;
+/// Blocks whose mean rates are compared.
+const BLOCK: Span = Span::from_secs(512);
+/// Comparisons remembered: a day at 90 minutes, two hours at 512 s.
+const COMPARISONS: usize = 16;
+/// Comparisons needed before they say anything.
+const LEAST_COMPARISONS: usize = 4;
+/// A rate measured this long ago may have wandered by as much again.
+const HOLDOVER: Span = Span::from_secs(3600);
+/// Standard deviation of a crystal's rate about its own estimate before it was learned, a fraction.
+const TYPICAL_WANDER: f64 = 30e-9;
+/// The quietest wander believed.
+const QUIETEST: f64 = 2e-9;
+
+/// What is known about this host's oscillator, which every source shares.
+///
+/// Two things are learned, as windows come in two kinds:
+///
+/// * the **worst case**: an interval of the rate now. Each source's bounds prove an interval of the mean
+///   rate (see `anchors`); the rate now may differ from it by the *wander*, and the majority of the
+///   sources decides as it does about the window, so that f of n may lie. Never wider than the ceiling.
+/// * the **likely** rate, by regression, and how far it usually strays.
+///
+/// Wander is learned from the differences of neighbouring block means, as an Allan deviation is: its
+/// limit is three times the largest difference seen lately, and at least 1 ppm.
+#[derive(Clone, Debug)]
+pub(crate) struct Oscillator {
+    ceiling: RateBounds,
+    measured: RateBounds,
+    measured_at: Option<Timestamp<Raw>>,
+    likely: Option<Rate>,
+    blocks: Blocks,
+}
+
+impl Oscillator {
+    pub(crate) fn new(ceiling: Ppb) -> Self {
+        let ceiling = RateBounds::within(ceiling);
+        Self {
+            ceiling,
+            measured: ceiling,
+            measured_at: None,
+            likely: None,
+            blocks: Blocks::default(),
+        }
+    }
+
+    /// The raw clock has jumped, or the rate did what it must not: only the ceiling is certain.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::new(self.ceiling.hi());
+    }
+
+    /// The most that the rate may differ from its mean over the last hours.
+    pub(crate) fn wander(&self) -> Ppb {
+        let seen = self.blocks.largest().map_or(0.0, |seen| seen * SAFETY * 1e9);
+        LEAST_WANDER.max(Ppb::new(libm::ceil(seen) as i64))
+    }
+
+    /// What each voting source proves about the rate, and the estimates they lead to.
+    pub(crate) fn learn(
+        &mut self,
+        now: Timestamp<Raw>,
+        proofs: &[RateBounds],
+        likely: Option<Rate>,
+        estimate: Option<PointEstimate>,
+    ) {
+        // Parts per billion as nanoseconds: the same interval algorithm as for windows.
+        let as_bounds = |rate: &RateBounds| {
+            Bounds::between(Span::from_ns(rate.lo().as_ppb()), Span::from_ns(rate.hi().as_ppb()))
+        };
+        let votes: Vec<Bounds> = proofs.iter().map(as_bounds).collect();
+        let hull = region(&votes).and_then(|region| region.hull());
+        let agreed = hull.and_then(|hull| {
+            RateBounds::new(Ppb::new(hull.lo().as_ns()), Ppb::new(hull.hi().as_ns()))
+        });
+        if let Some(agreed) = agreed.and_then(|agreed| agreed.intersect(self.ceiling)) {
+            (self.measured, self.measured_at) = (agreed, Some(now));
+        }
+        self.likely = likely.or(self.likely);
+        if let (Some(estimate), Some(_)) = (estimate, likely) {
+            self.blocks.push(now, estimate.offset);
+        }
+    }
+
+    /// The interval that worst-case bounds assume at `now`.
+    pub(crate) fn rates(&self, now: Timestamp<Raw>) -> RateBounds {
+        let Some(at) = self.measured_at else { return self.ceiling };
+        let hours = (now - at).as_secs_f64().max(0.0) / HOLDOVER.as_secs_f64();
+        // A random walk strays with the square root of the time.
+        let strayed = (libm::sqrt(1.0 + hours) - 1.0) * self.wander().as_ppb() as f64;
+        let strayed = Ppb::new(libm::ceil(strayed) as i64);
+        RateBounds::new(self.measured.lo() + -strayed, self.measured.hi() + strayed)
+            .and_then(|rates| rates.intersect(self.ceiling))
+            .unwrap_or(self.ceiling)
+    }
+
+    /// The likely rate, and how far it may be from that, one standard deviation.
+    pub(crate) fn likely(&self) -> Rate {
+        let unknown = self.ceiling.hi().as_ppb() as f64 * 1e-9 / libm::sqrt(3.0);
+        let Some(rate) = self.likely else { return Rate { slope: 0.0, sigma: unknown } };
+        let strays = self.blocks.typical().unwrap_or(TYPICAL_WANDER).max(QUIETEST);
+        Rate { sigma: libm::sqrt(rate.sigma * rate.sigma + strays * strays), ..rate }
+    }
+
+    /// The regression's rate, if there is one.
+    pub(crate) fn estimate(&self) -> Option<Rate> {
+        self.likely
+    }
+}
+
+/// Mean rates of neighbouring blocks of time.
+#[derive(Clone, Debug, Default)]
+struct Blocks {
+    began: Option<(Timestamp<Raw>, Span)>,
+    last: Option<f64>,
+    /// |difference of two neighbours|, a fraction.
+    changes: VecDeque<f64>,
+}
+
+impl Blocks {
+    fn push(&mut self, at: Timestamp<Raw>, offset: Span) {
+        let Some((began, from)) = self.began else {
+            self.began = Some((at, offset));
+            return;
+        };
+        let lasted = at - began;
+        if lasted < BLOCK {
+            return;
+        }
+        self.began = Some((at, offset));
+        // A block with a long silence in it would average over too much.
+        if lasted > BLOCK.times(64) {
+            self.last = None;
+            return;
+        }
+        let rate = (offset - from).as_secs_f64() / lasted.as_secs_f64();
+        if let Some(before) = self.last.replace(rate) {
+            if self.changes.len() == COMPARISONS {
+                self.changes.pop_front();
+            }
+            self.changes.push_back((rate - before).abs());
+        }
+    }
+
+    fn known(&self) -> bool {
+        self.changes.len() >= LEAST_COMPARISONS
+    }
+
+    fn largest(&self) -> Option<f64> {
+        self.changes.iter().copied().max_by(f64::total_cmp)
+    }
+
+    /// RMS of the differences: √2 times the Allan deviation at τ = the block's length.
+    fn typical(&self) -> Option<f64> {
+        let sum: f64 = self.changes.iter().map(|change| change * change).sum();
+        self.known().then(|| libm::sqrt(sum / self.changes.len() as f64))
+    }
+}
