@@ -33,7 +33,8 @@ pub(super) fn estimate<'a>(
     let legs = Legs::of(points, rate, now, origin);
     let claim = newest.root_distance.as_secs_f64();
     let (delay, noise) = (legs.gap().max(0.0), legs.gap().min(0.0));
-    let aged = rate.sigma * (now - newest.at).as_secs_f64();
+    // Since the newest exchange the rate may have begun to change, which its past does not show.
+    let aged = 2.0 * rate.sigma * (now - newest.at).as_secs_f64();
     let variance = delay * delay / 12.0 + noise * noise + claim * claim / 3.0 + aged * aged;
     Some(PointEstimate {
         offset: origin + Span::from_secs_f64(legs.middle()),
