@@ -15,6 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("store", &["risk", "timebase"]),
     ("web", &["risk", "store", "timebase"]),
     ("collector", &["fleet-proto", "risk", "store", "timebase", "web"]),
+    ("house-bench", &[]),
     ("house-tests", &["fleet-proto", "timebase"]),
 ];
 
