@@ -304,33 +304,34 @@ int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *
 	return got;
 }
 
-static void count(const void *bytes, size_t n) { /* mode 3 of an NTP header: a client's request */
-	if (n >= 48 && (*(const unsigned char *)bytes & 7) == 3) __sync_fetch_and_add(&st->sent, 1);
+/* an NTP header of mode 3 (client) and version 3 to 5 */
+static int is_request(const void *bytes, size_t n) {
+	unsigned char first = n >= 48 ? *(const unsigned char *)bytes : 0;
+	return (first & 7) == 3 && (first >> 3 & 7) >= 3 && (first >> 3 & 7) <= 5;
 }
-static void count_message(const struct msghdr *m) {
-	if (m->msg_iovlen > 0) count(m->msg_iov[0].iov_base, m->msg_iov[0].iov_len);
-}
-ssize_t send(int fd, const void *b, size_t n, int flags) {
-	static ssize_t (*next)(int, const void *, size_t, int);
-	if (!next) next = (ssize_t (*)(int, const void *, size_t, int))dlsym(RTLD_NEXT, "send");
-	count(b, n);
-	return next(fd, b, n, flags);
+static void count(const struct msghdr *m) {
+	if (m->msg_iovlen > 0 && is_request(m->msg_iov[0].iov_base, m->msg_iov[0].iov_len))
+		__sync_fetch_and_add(&st->sent, 1);
 }
 ssize_t sendto(int fd, const void *b, size_t n, int flags, const struct sockaddr *to, socklen_t len) {
 	static ssize_t (*next)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
 	if (!next) next = (ssize_t (*)(int, const void *, size_t, int, const struct sockaddr *, socklen_t))dlsym(RTLD_NEXT, "sendto");
-	count(b, n);
-	return next(fd, b, n, flags, to, len);
+	ssize_t done = next(fd, b, n, flags, to, len);
+	if (done >= 0 && is_request(b, n)) __sync_fetch_and_add(&st->sent, 1);
+	return done;
 }
+ssize_t send(int fd, const void *b, size_t n, int flags) { return sendto(fd, b, n, flags, NULL, 0); }
 ssize_t sendmsg(int fd, const struct msghdr *m, int flags) {
 	static ssize_t (*next)(int, const struct msghdr *, int);
 	if (!next) next = (ssize_t (*)(int, const struct msghdr *, int))dlsym(RTLD_NEXT, "sendmsg");
-	count_message(m);
-	return next(fd, m, flags);
+	ssize_t done = next(fd, m, flags);
+	if (done >= 0) count(m);
+	return done;
 }
 int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags) {
 	static int (*next)(int, struct mmsghdr *, unsigned, int);
 	if (!next) next = (int (*)(int, struct mmsghdr *, unsigned, int))dlsym(RTLD_NEXT, "sendmmsg");
-	for (unsigned i = 0; i < n; i++) count_message(&v[i].msg_hdr);
-	return next(fd, v, n, flags);
+	int done = next(fd, v, n, flags);
+	for (int i = 0; i < done; i++) count(&v[i].msg_hdr);
+	return done;
 }
