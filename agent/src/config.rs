@@ -5,14 +5,14 @@ mod merge;
 mod text;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use timebase::{Ppb, Span};
 
-use crate::sources::ServerName;
+use crate::sources::{POLL, Server, ServerName};
 
 /// The documented sample file is the default.
 pub const DEFAULT: &str = include_str!("../agent.default.toml");
@@ -20,8 +20,10 @@ pub const DEFAULT: &str = include_str!("../agent.default.toml");
 /// Report intervals outside of this make no sense: more often loads the fleet, more rarely makes the
 /// collector call the host silent.
 const REPORT_INTERVAL: std::ops::RangeInclusive<Span> = Span::SECOND..=Span::from_secs(600);
-/// Poll exponents the engine takes (62.5 ms to 36 h), from one second up.
-const POLL: std::ops::RangeInclusive<i8> = 0..=17;
+/// Differentiated services code points have six bits.
+const DSCP: std::ops::RangeInclusive<u8> = 0..=63;
+/// A network interface's name is shorter than the kernel's IFNAMSIZ.
+const INTERFACE_BYTES: usize = 15;
 /// The least spool that holds something useful.
 const SPOOL_LEAST: u64 = 64 * 1024;
 /// Oscillators worse than this are broken; better than 0.1 ppm need no agent.
@@ -63,10 +65,40 @@ pub struct Ntp {
     pub min_poll: i8,
     pub max_poll: i8,
     pub iburst: bool,
+    pub min_sources: u16,
     pub drift_limit_ppm: u32,
+    #[serde(with = "text::optional")]
+    pub keys_file: Option<PathBuf>,
+    #[serde(with = "text::address")]
+    pub bind_address: Option<IpAddr>,
+    #[serde(with = "text::optional")]
+    pub bind_interface: Option<String>,
+    pub dscp: u8,
+    pub hardware_timestamps: HardwareTimestamps,
+    /// Tables come last in TOML.
+    #[serde(deserialize_with = "crate::sources::checked")]
+    pub server: Vec<Server>,
+}
+
+/// What to do about timestamps by network hardware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HardwareTimestamps {
+    /// Use them where the interface makes them already.
+    Auto,
+    /// Turn them on where nobody uses them.
+    Configure,
+    /// Never use them.
+    Off,
 }
 
 impl Ntp {
+    /// Every server named, in order.
+    pub fn all_servers(&self) -> Vec<Server> {
+        let named = self.servers.iter().cloned().map(Server::one);
+        named.chain(self.server.iter().cloned()).collect()
+    }
+
     /// The drift limit.
     pub fn drift_limit(&self) -> Ppb {
         Ppb::from_ppm(self.drift_limit_ppm.into())
@@ -88,6 +120,8 @@ pub struct Observe {
 pub struct Status {
     /// A path, "" for the usual place, "off" for none.
     pub socket: String,
+    /// A path, "" for the usual place, "off" for none.
+    pub control: String,
 }
 
 /// The `[log]` table.
@@ -170,6 +204,14 @@ impl Config {
         if !DRIFT_PPM.contains(&self.ntp.drift_limit_ppm) {
             return wrong("ntp.drift-limit-ppm", "must be from 1 to 100000".to_owned());
         }
+        if !DSCP.contains(&self.ntp.dscp) {
+            return wrong("ntp.dscp", "must be from 0 to 63".to_owned());
+        }
+        let interface = self.ntp.bind_interface.as_deref().unwrap_or("");
+        if interface.len() > INTERFACE_BYTES || interface.contains(['/', '\0', ' ']) {
+            let problem = format!("\"{interface}\" is not the name of a network interface");
+            return wrong("ntp.bind-interface", problem);
+        }
         let texts = [("name", self.name.as_deref().unwrap_or("")), ("service", &self.service)];
         let labels = self.labels.iter().flat_map(|(k, v)| [("labels", k.as_str()), ("labels", v)]);
         for (key, text) in texts.into_iter().chain(labels) {
@@ -187,9 +229,18 @@ impl Config {
 
     /// The status socket, unless it is off.
     pub fn socket(&self) -> Option<PathBuf> {
-        match self.status.socket.as_str() {
+        self.local_socket(&self.status.socket, "agent.sock")
+    }
+
+    /// The control socket, unless it is off.
+    pub fn control_socket(&self) -> Option<PathBuf> {
+        self.local_socket(&self.status.control, "control.sock")
+    }
+
+    fn local_socket(&self, set: &str, usual: &str) -> Option<PathBuf> {
+        match set {
             "off" => None,
-            "" => Some(self.state_dir().join("agent.sock")),
+            "" => Some(self.state_dir().join(usual)),
             path => Some(path.into()),
         }
     }

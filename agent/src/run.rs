@@ -15,15 +15,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::discipliner;
 use crate::identity::{self, CredentialFile};
 use crate::local::{Knowledge, StatusSocket, print_json};
 use crate::observe::{self, Exposition};
+use crate::sources::{self, Asking};
 use crate::spool::{Sequence, Spool, SpoolMetrics};
 use crate::steps::{Resumed, StepRecord};
 use crate::sys::clock;
 use crate::timekeeper::{self, Settings, TimeMetrics, Wires};
 use crate::uplink::{Reporter, Uplink, UplinkMetrics, UplinkState, collector_endpoint};
-use crate::{discipliner, sources};
 
 /// Threads for everything that is not the time path.
 const BACKGROUND_THREADS: usize = 2;
@@ -261,11 +262,11 @@ async fn serve_status(
 
 fn settings(config: &Config, reboot: bool, resumed: Option<Resumed>) -> Settings {
     let ntp = &config.ntp;
+    let chosen = sources::choose(ntp.all_servers());
     Settings {
         engine: EngineConfig { drift_limit: ntp.drift_limit(), ..EngineConfig::default() },
-        servers: sources::choose(&ntp.servers),
-        poll: ntp.min_poll..=ntp.max_poll,
-        iburst: ntp.iburst,
+        servers: chosen.servers,
+        asking: Asking { min_poll: ntp.min_poll, max_poll: ntp.max_poll, iburst: ntp.iburst },
         report_interval: Duration::from_nanos(config.report_interval.as_ns().unsigned_abs()),
         reboot,
         resumed,

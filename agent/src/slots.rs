@@ -3,17 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use agent_core::{Engine, SourceConfig, SourceId};
+use agent_core::{Engine, SourceId};
 use fleet_proto::convert::MAX_SOURCES;
-use timebase::{Raw, Timestamp};
+use timebase::{Raw, Report, Span, Timestamp, Unusable, Verdict};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::sources::{Server, ServerName};
+use crate::sources::{Asking, Server, ServerName};
 use crate::uplink::Backoff;
 
 /// Longest wait for the resolver, which has time-outs of its own.
@@ -26,14 +25,20 @@ const RENEW_LEAST: Duration = Duration::from_secs(16);
 const RENEW_MOST: Duration = Duration::from_secs(1024);
 /// Addresses looked at from one answer.
 const MAX_ADDRESSES: usize = 16;
+/// A pool's member that is of no use for this long, and for this many polls, makes room for another.
+const USELESS_FOR: Span = Span::from_secs(300);
+const USELESS_POLLS: i64 = 8;
+/// Addresses remembered as of no use: they are chosen last.
+const MAX_SHUNNED: usize = 32;
 
 /// The sources by name.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    poll: RangeInclusive<i8>,
-    iburst: bool,
+    asking: Asking,
     slots: BTreeMap<SourceId, Slot>,
     lookups: JoinSet<Resolved>,
+    /// Addresses of pools' members that were given up, the latest last.
+    shunned: Vec<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -48,6 +53,8 @@ struct Slot {
     untried: Vec<SocketAddr>,
     /// Whether anything ever came from the address in use.
     heard_of: bool,
+    /// Since when the address in use has been of no use.
+    useless: Option<Timestamp<Raw>>,
 }
 
 /// What a look-up found; never empty.
@@ -58,8 +65,8 @@ pub(crate) struct Resolved {
 }
 
 impl Slots {
-    pub(crate) fn new(poll: RangeInclusive<i8>, iburst: bool) -> Self {
-        Self { poll, iburst, slots: BTreeMap::new(), lookups: JoinSet::new() }
+    pub(crate) fn new(asking: Asking) -> Self {
+        Self { asking, slots: BTreeMap::new(), lookups: JoinSet::new(), shunned: Vec::new() }
     }
 
     /// Adds a source for the server's first address; a pool's others follow when they are known.
@@ -74,15 +81,7 @@ impl Slots {
             warn!("{} is not asked: {MAX_SOURCES} sources are the limit", server.name);
             return None;
         }
-        let source = engine.add_source(
-            now,
-            SourceConfig {
-                name: server.name.to_string(),
-                min_poll_log2: *self.poll.start(),
-                max_poll_log2: *self.poll.end(),
-                iburst: self.iburst,
-            },
-        );
+        let source = engine.add_source(now, self.asking.source(&server));
         let slot = Slot {
             server,
             address: None,
@@ -91,6 +90,7 @@ impl Slots {
             renewal: Backoff::new(RENEW_LEAST, RENEW_MOST),
             untried: Vec::new(),
             heard_of: false,
+            useless: None,
         };
         self.slots.insert(source, slot);
         Some(source)
@@ -135,6 +135,7 @@ impl Slots {
         let (before, behind) = addresses.split_at(old.map_or(0, |at| at + 1));
         let mut free: Vec<_> =
             behind.iter().chain(before).filter(|address| !taken.contains(address)).collect();
+        free.sort_by_key(|address| self.shunned.contains(address));
         if free.is_empty() {
             // The same server under two names would have two votes.
             if slot.renewal.is_fresh() {
@@ -149,7 +150,7 @@ impl Slots {
             slot.untried = free.iter().copied().copied().collect();
         }
         let siblings = self.slots.values().filter(|slot| slot.server.name == server.name).count();
-        for address in free.into_iter().take(server.addresses.saturating_sub(siblings)) {
+        for address in free.into_iter().take(server.sources().saturating_sub(siblings)) {
             if let Some(source) = self.add_server(engine, now, server.clone()) {
                 self.connect(engine, now, source, *address);
             }
@@ -180,6 +181,33 @@ impl Slots {
         }
     }
 
+    /// Looks for pools' members that have been of no use for long, by what the engine says of its sources
+    /// in their order, and looks their names up anew.
+    pub(crate) fn review(&mut self, report: &Report) {
+        let mut given_up = Vec::new();
+        for ((id, slot), seen) in self.slots.iter_mut().zip(&report.sources) {
+            if !slot.server.pool || slot.looking || !is_useless(seen.verdict) {
+                slot.useless = None;
+                continue;
+            }
+            let since = *slot.useless.get_or_insert(report.raw);
+            let interval = Span::from_secs_f64(f64::from(seen.poll_log2).exp2());
+            if report.raw - since >= USELESS_FOR.max(interval.times(USELESS_POLLS)) {
+                slot.useless = None;
+                given_up.push(*id);
+            }
+        }
+        for source in given_up {
+            if let Some(address) = self.address(source) {
+                self.shunned.retain(|shunned| *shunned != address);
+                self.shunned.push(address);
+                let excess = self.shunned.len().saturating_sub(MAX_SHUNNED);
+                self.shunned.drain(..excess);
+            }
+            self.resolve(source);
+        }
+    }
+
     fn connect(
         &mut self,
         engine: &mut Engine,
@@ -190,11 +218,27 @@ impl Slots {
         let Some(slot) = self.slots.get_mut(&source) else { return };
         slot.found = true;
         if slot.address.replace(address) != Some(address) {
-            slot.heard_of = false;
+            (slot.heard_of, slot.useless) = (false, None);
             info!(source.name = %slot.server.name, source.addr = %address,
                 "{} is asked at {address}", slot.server.name);
         }
         engine.handle_resolved(now, source, address.to_string());
+    }
+}
+
+/// Whether another address of the pool would be better.
+fn is_useless(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Falseticker | Verdict::Unreachable => true,
+        Verdict::Unusable(why) => !matches!(
+            why,
+            Unusable::NoAnswerYet
+                | Unusable::Noselect
+                | Unusable::Offline
+                | Unusable::MinSources
+                | Unusable::Oscillator
+        ),
+        Verdict::Selected | Verdict::Combined | Verdict::Outlier => false,
     }
 }
 
@@ -241,6 +285,14 @@ mod tests {
         Engine::new(EngineConfig::default(), [0; 32], now)
     }
 
+    fn slots() -> Slots {
+        Slots::new(Asking { min_poll: 6, max_poll: 8, iburst: true })
+    }
+
+    fn server(name: &str, pool: bool, addresses: usize) -> Server {
+        Server { pool, addresses, ..Server::one(name.parse().unwrap()) }
+    }
+
     fn addresses(last: impl IntoIterator<Item = u8>) -> Vec<SocketAddr> {
         last.into_iter().map(|n| SocketAddr::from(([192, 0, 2, n], 123))).collect()
     }
@@ -254,15 +306,15 @@ mod tests {
     #[test]
     fn addresses_are_shared_out() {
         let now = Timestamp::from_ns(0);
-        let (mut engine, mut slots) = (engine(), Slots::new(6..=6, true));
-        let pool = Server { name: "pool.example".parse().unwrap(), addresses: 3 };
+        let (mut engine, mut slots) = (engine(), slots());
+        let pool = server("pool.example", true, 3);
         let source = slots.add_server(&mut engine, now, pool).unwrap();
         slots.assign(&mut engine, now, Resolved { source, addresses: addresses(1..=5) });
         assert_eq!(asked(&slots), addresses(1..=3));
         slots.assign(&mut engine, now, Resolved { source, addresses: addresses(1..=5) });
         assert_eq!(asked(&slots), addresses([4, 2, 3]));
 
-        let alias = Server { name: "alias.example".parse().unwrap(), addresses: 1 };
+        let alias = server("alias.example", false, 1);
         let alias = slots.add_server(&mut engine, now, alias).unwrap();
         slots.assign(&mut engine, now, Resolved { source: alias, addresses: addresses([2]) });
         assert_eq!(slots.address(alias), None);
@@ -273,8 +325,8 @@ mod tests {
     #[test]
     fn a_silent_address_is_left_at_once() {
         let now = Timestamp::from_ns(0);
-        let (mut engine, mut slots) = (engine(), Slots::new(6..=6, true));
-        let dual = Server { name: "dual.example".parse().unwrap(), addresses: 1 };
+        let (mut engine, mut slots) = (engine(), slots());
+        let dual = server("dual.example", false, 1);
         let source = slots.add_server(&mut engine, now, dual).unwrap();
         slots.assign(&mut engine, now, Resolved { source, addresses: addresses(1..=3) });
         slots.try_another(&mut engine, now, source);
@@ -288,12 +340,51 @@ mod tests {
     #[test]
     fn a_lone_address_is_kept() {
         let now = Timestamp::from_ns(0);
-        let (mut engine, mut slots) = (engine(), Slots::new(6..=6, true));
-        let one = Server { name: "one.example".parse().unwrap(), addresses: 1 };
+        let (mut engine, mut slots) = (engine(), slots());
+        let one = server("one.example", false, 1);
         let source = slots.add_server(&mut engine, now, one).unwrap();
         for _ in 0..3 {
             slots.assign(&mut engine, now, Resolved { source, addresses: addresses([9]) });
             assert_eq!(asked(&slots), addresses([9]));
         }
+    }
+
+    /// Proves that a pool's member that is a falseticker for long is replaced by another address, that a
+    /// short doubt changes nothing, that the address given up is chosen last, and that a server that is
+    /// no pool is kept.
+    #[tokio::test]
+    async fn a_bad_member_of_a_pool_is_replaced() {
+        let now = Timestamp::from_ns(0);
+        let (mut engine, mut slots) = (engine(), slots());
+        let pool = slots.add_server(&mut engine, now, server("pool.example", true, 2)).unwrap();
+        let one = slots.add_server(&mut engine, now, server("one.example", false, 4)).unwrap();
+        slots.assign(&mut engine, now, Resolved { source: pool, addresses: addresses(1..=2) });
+        slots.assign(&mut engine, now, Resolved { source: one, addresses: addresses([9]) });
+        assert_eq!(asked(&slots), addresses([1, 9, 2]));
+        let mut review = |slots: &mut Slots, at: i64, verdict: Verdict| {
+            let reading = ClockReading {
+                raw: Timestamp::from_ns(at * 1_000_000_000),
+                realtime: Timestamp::from_ns(0),
+                uncertainty: Span::ZERO,
+            };
+            let mut report = engine.status(
+                reading,
+                timebase::KernelClock::default(),
+                timebase::Discipliner::None,
+            );
+            report.sources.iter_mut().take(2).for_each(|source| source.verdict = verdict);
+            slots.review(&report);
+        };
+        review(&mut slots, 1, Verdict::Falseticker);
+        review(&mut slots, 500, Verdict::Selected);
+        review(&mut slots, 501, Verdict::Falseticker);
+        review(&mut slots, 1000, Verdict::Falseticker);
+        assert!(!slots.slots[&pool].looking);
+        review(&mut slots, 1100, Verdict::Falseticker);
+        assert!(slots.slots[&pool].looking && !slots.slots[&one].looking);
+        slots.assign(&mut engine, now, Resolved { source: pool, addresses: addresses([2, 1, 3]) });
+        assert_eq!(asked(&slots), addresses([3, 9, 2]));
+        slots.assign(&mut engine, now, Resolved { source: pool, addresses: addresses([3, 1, 4]) });
+        assert_eq!(asked(&slots), addresses([4, 9, 2]));
     }
 }

@@ -3,6 +3,7 @@
 
 mod chrony;
 mod name;
+mod server;
 mod timesyncd;
 
 use std::fs;
@@ -11,54 +12,51 @@ use std::path::{Path, PathBuf};
 use tracing::info;
 
 pub use name::{ParseNameError, ServerName};
+pub(crate) use server::checked;
+pub use server::{Asking, POLL, Server};
 
-/// Addresses taken from one pool name, as other NTP clients do.
-pub const POOL_ADDRESSES: usize = 4;
 /// The public pool, for hosts that are configured with nothing.
 const PUBLIC_POOL: [&str; 4] =
     ["0.pool.ntp.org", "1.pool.ntp.org", "2.pool.ntp.org", "3.pool.ntp.org"];
 /// Where chrony keeps its configuration: Debian's place, then everybody else's.
 const CHRONY: [&str; 2] = ["etc/chrony/chrony.conf", "etc/chrony.conf"];
 
-/// One server or pool to ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Its name and port.
-    pub name: ServerName,
-    /// How many of its addresses to use.
-    pub addresses: usize,
+/// Whom to ask, and what belongs to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// The servers.
+    pub servers: Vec<Server>,
+    /// Where the keys are that their options name.
+    pub keys_file: Option<PathBuf>,
+    /// How many of them must agree, if that is said where they are.
+    pub min_sources: Option<usize>,
 }
 
-impl Server {
-    fn one(name: ServerName) -> Self {
-        Self { name, addresses: 1 }
-    }
-}
-
-/// The servers to ask, and a line that says where they come from.
-pub fn choose(given: &[ServerName]) -> Vec<Server> {
+/// The servers to ask: those given, else those found on this host.
+pub fn choose(given: Vec<Server>) -> Chosen {
     if !given.is_empty() {
-        return given.iter().cloned().map(Server::one).collect();
+        return Chosen { servers: given, ..Chosen::default() };
     }
-    let (origin, servers) = configured(Path::new("/"));
-    let names: Vec<_> = servers.iter().map(|server| server.name.to_string()).collect();
+    let (origin, chosen) = configured(Path::new("/"));
+    let names: Vec<_> = chosen.servers.iter().map(|server| server.name.to_string()).collect();
     info!("asking {} (from {origin})", names.join(", "));
-    servers
+    chosen
 }
 
-/// What the host under `root` is configured with.
-fn configured(root: &Path) -> (String, Vec<Server>) {
+/// What the host under `root` is configured with, and where that comes from.
+fn configured(root: &Path) -> (String, Chosen) {
     for file in CHRONY.map(|file| root.join(file)) {
-        let servers = chrony::servers(root, &file);
-        if !servers.is_empty() {
-            return (file.display().to_string(), servers);
+        let chosen = chrony::chosen(root, &file);
+        if !chosen.servers.is_empty() {
+            return (file.display().to_string(), chosen);
         }
     }
     if let Some((file, servers)) = timesyncd::servers(root) {
-        return (file.display().to_string(), servers);
+        return (file.display().to_string(), Chosen { servers, ..Chosen::default() });
     }
     let pool = PUBLIC_POOL.iter().filter_map(|name| name.parse().ok()).map(Server::one);
-    ("the public NTP pool: nothing is configured here".to_owned(), pool.collect())
+    let chosen = Chosen { servers: pool.collect(), ..Chosen::default() };
+    ("the public NTP pool: nothing is configured here".to_owned(), chosen)
 }
 
 /// Files in `directory` that end in `.extension`, in the order daemons read them.

@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::exchange::{Heard, Request, exchange};
 use crate::slots::Slots;
-use crate::sources::Server;
+use crate::sources::{Asking, Server};
 use crate::spool::Sequence;
 use crate::steps::Resumed;
 use crate::sys::cancel::StepNotice;
@@ -43,10 +43,8 @@ pub struct Settings {
     pub engine: EngineConfig,
     /// Whom to ask.
     pub servers: Vec<Server>,
-    /// Poll exponents.
-    pub poll: std::ops::RangeInclusive<i8>,
-    /// Whether to start with a burst.
-    pub iburst: bool,
+    /// How to ask those that say nothing else.
+    pub asking: Asking,
     /// How often a report is made.
     pub report_interval: Duration,
     /// Whether this is the first start in this boot.
@@ -118,7 +116,7 @@ impl Timekeeper {
             engine.resume(now, steps, stepped);
         }
         engine.handle_started(now, settings.reboot);
-        let mut slots = Slots::new(settings.poll, settings.iburst);
+        let mut slots = Slots::new(settings.asking);
         for server in settings.servers {
             slots.add_server(&mut engine, now.raw, server);
         }
@@ -267,6 +265,7 @@ impl Timekeeper {
             timex::kernel_clock(),
             *self.wires.discipliner.borrow(),
         );
+        self.slots.review(&report);
         for event in &report.events {
             if matches!(event.kind, EventKind::Step { .. }) {
                 self.wires.metrics.steps.inc();

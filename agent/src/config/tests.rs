@@ -41,10 +41,44 @@ fn mistakes_are_named_with_key_and_line() {
         ("[ntp]\nmin-poll = 9", "", "ntp.min-poll"),
         ("[ntp]\nmax-poll = 99", "", "ntp.max-poll"),
         ("spool-bytes = 10", "", "spool-bytes"),
+        ("[ntp]\ndscp = 64", "", "ntp.dscp"),
+        ("[ntp]\nbind-address = \"eth0\"", "line 2", "bind-address"),
+        ("[ntp]\nbind-interface = \"a/b\"", "", "ntp.bind-interface"),
+        ("[ntp]\nhardware-timestamps = \"on\"", "line 2", "hardware-timestamps"),
+        ("[[ntp.server]]\nname = \"a\"\n\nmin-pol = 3", "line 4", "min-pol"),
+        ("[[ntp.server]]\nname = \"a\"\nmin-poll = -5", "line 3", "-5 is not from -4 to 17"),
+        ("[[ntp.server]]\nname = \"a\"\nkey = \"x\"", "line 3", "key"),
+        ("[[ntp.server]]\nmin-poll = 1", "line 1", "name"),
+        ("\n[[ntp.server]]\nname = \"a\"\nnts = true\nkey = 1", "line 2", "key and nts"),
+        ("[[ntp.server]]\nname = \"a\"\nmin-poll = 5\nmax-poll = 4", "line 1", "min-poll"),
         ("[labels]\nrack = \"\\u0007\"", "", "labels"),
     ] {
         let error = parse(text).expect_err(text);
         assert!(error.contains(key), "{text}: {error}");
         assert!(error.contains(line), "{text}: {error}");
+    }
+}
+
+/// Proves that the example of a server in the sample file is complete, says the true defaults, and is
+/// itself a configuration.
+#[test]
+fn the_example_server_is_the_default() {
+    let lines = DEFAULT.lines().skip_while(|line| *line != "# [[ntp.server]]");
+    let example: Vec<_> = lines.map_while(|line| line.strip_prefix("# ")).collect();
+    let example = example.join("\n").replace("nts = false", "nts = true").replace("key =", "#");
+    let server = parse(&example).unwrap().ntp.server.remove(0);
+    let plain = Server::one("ntp.example.net".parse().unwrap());
+    let given = Server {
+        min_poll: Some(6),
+        max_poll: Some(8),
+        iburst: Some(true),
+        nts: true,
+        nts_ca_file: Some("/etc/ssl/ca.pem".into()),
+        ..plain
+    };
+    assert_eq!(server, given);
+    let keys = toml::to_string(&given).unwrap();
+    for key in keys.lines().filter_map(|line| line.split(" = ").next()) {
+        assert!(example.contains(&format!("{key} = ")), "{key} is not in the example");
     }
 }

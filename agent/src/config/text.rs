@@ -22,6 +22,34 @@ pub(super) mod optional {
     }
 }
 
+/// An empty text for no address.
+pub(super) mod address {
+    use std::net::IpAddr;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<IpAddr>, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|error| D::Error::custom(format!("\"{text}\": {error}")))
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        value: &Option<IpAddr>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => to.collect_str(value),
+            None => to.serialize_str(""),
+        }
+    }
+}
+
 /// `"off"` for what is not wanted.
 pub(super) mod off_or {
     use std::fmt::Display;

@@ -52,9 +52,9 @@ fn chrony_conf_is_understood() {
             ("run/chrony-dhcp/eth0.sources", "server 192.0.2.9\n"),
         ],
     );
-    let (origin, servers) = configured(&root);
+    let (origin, chosen) = configured(&root);
     assert!(origin.ends_with("etc/chrony/chrony.conf"), "{origin}");
-    let found: Vec<_> = servers.iter().map(|s| (s.name.to_string(), s.addresses)).collect();
+    let found: Vec<_> = chosen.servers.iter().map(|s| (s.name.to_string(), s.sources())).collect();
     let expected = [
         ("small.example", 2),
         ("192.0.2.9", 1),
@@ -63,6 +63,35 @@ fn chrony_conf_is_understood() {
         ("peer.example", 1),
     ];
     assert_eq!(found, expected.map(|(name, n)| (name.to_owned(), n)));
+    fs::remove_dir_all(root).unwrap();
+}
+
+/// Proves that the options of a chrony.conf that mean something here are taken over, with its key file,
+/// its certificates and its least number of sources; and that those which contradict each other here
+/// are not.
+#[test]
+fn chrony_options_are_taken_over() {
+    let root = fake_root(
+        "chrony-options",
+        &[(
+            "etc/chrony.conf",
+            "keyfile /etc/chrony.keys\nminsources 2\nntstrustedcerts /etc/own-ca.pem\n\
+             server a.example iburst minpoll -3 maxpoll 5 prefer trust key 7 xleave\n\
+             server b.example nts ntsport 4461 key 9 require offline burst\n\
+             server c.example noselect prefer minpoll 99 maxpoll 4\n",
+        )],
+    );
+    let chosen = configured(&root).1;
+    assert_eq!(chosen.keys_file, Some(root.join("etc/chrony.keys")));
+    assert_eq!(chosen.min_sources, Some(2));
+    let [a, b, c] = chosen.servers.as_slice() else { panic!("three servers") };
+    assert_eq!((a.min_poll, a.max_poll, a.iburst), (Some(-3), Some(5), Some(true)));
+    assert_eq!((a.key, a.prefer, a.trust, a.interleaved), (Some(7), true, true, true));
+    assert_eq!((b.nts, b.nts_port, b.key), (true, 4461, None));
+    assert_eq!(b.nts_ca_file, Some(root.join("etc/own-ca.pem")));
+    assert_eq!((b.require, b.offline, b.burst, b.iburst), (true, true, true, Some(false)));
+    assert_eq!((c.noselect, c.prefer), (true, false));
+    assert_eq!((c.min_poll, c.max_poll), (Some(17), Some(17)));
     fs::remove_dir_all(root).unwrap();
 }
 
@@ -77,11 +106,11 @@ fn timesyncd_conf_is_understood() {
             ("etc/systemd/timesyncd.conf.d/site.conf", "[Time]\nNTP=a.example b.example\n"),
         ],
     );
-    let (origin, servers) = configured(&root);
+    let (origin, chosen) = configured(&root);
     assert!(origin.ends_with("site.conf"), "{origin}");
-    assert_eq!(servers, [Server::one(name("a.example")), Server::one(name("b.example"))]);
+    assert_eq!(chosen.servers, [Server::one(name("a.example")), Server::one(name("b.example"))]);
     fs::remove_file(root.join("etc/systemd/timesyncd.conf.d/site.conf")).unwrap();
-    assert_eq!(configured(&root).1, [Server::one(name("fallback.example"))]);
+    assert_eq!(configured(&root).1.servers, [Server::one(name("fallback.example"))]);
     fs::remove_dir_all(&root).unwrap();
-    assert_eq!(configured(&root).1.len(), PUBLIC_POOL.len());
+    assert_eq!(configured(&root).1.servers.len(), PUBLIC_POOL.len());
 }
