@@ -6,6 +6,7 @@
 //! hull of the raw readings themselves takes its place: nobody can set those.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::{ClockReading, SendToken, SourceId, Stamp};
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, trace};
 
 use crate::sys::clock;
-use crate::sys::udp::StampedSocket;
+use crate::sys::udp::{Route, StampedSocket};
 
 /// How long an answer is waited for; longer than any delay that would make a useful window.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
@@ -47,9 +48,9 @@ pub(crate) struct Request {
 }
 
 /// Sends the request and tells what comes of it, until the patience ends or the task is aborted.
-pub(crate) async fn exchange(request: Request, heard: mpsc::Sender<Heard>) {
+pub(crate) async fn exchange(request: Request, route: Arc<Route>, heard: mpsc::Sender<Heard>) {
     let Request { source, server, token, packet } = request;
-    let socket = match StampedSocket::connect(server) {
+    let socket = match StampedSocket::connect(server, &route) {
         Ok(socket) => socket,
         Err(error) => {
             debug!(source.addr = %server, "no socket to {server}: {error}");
@@ -65,7 +66,7 @@ pub(crate) async fn exchange(request: Request, heard: mpsc::Sender<Heard>) {
         return;
     }
     let after_send = Moment::after();
-    let stamp = match socket.sent_stamp(0).await {
+    let stamp = match socket.sent_stamp(&packet).await {
         Some(stamp) => Between(before, Moment::after()).stamp(Some(stamp)),
         None => Between(before, after_send).stamp(None),
     };

@@ -23,6 +23,7 @@ use crate::sources::{self, Asking};
 use crate::spool::{Sequence, Spool, SpoolMetrics};
 use crate::steps::{Resumed, StepRecord};
 use crate::sys::clock;
+use crate::sys::udp::Route;
 use crate::timekeeper::{self, Settings, TimeMetrics, Wires};
 use crate::uplink::{Reporter, Uplink, UplinkMetrics, UplinkState, collector_endpoint};
 
@@ -267,6 +268,11 @@ fn settings(config: &Config, reboot: bool, resumed: Option<Resumed>) -> Settings
         engine: EngineConfig { drift_limit: ntp.drift_limit(), ..EngineConfig::default() },
         servers: chosen.servers,
         asking: Asking { min_poll: ntp.min_poll, max_poll: ntp.max_poll, iburst: ntp.iburst },
+        route: Route {
+            address: ntp.bind_address,
+            interface: ntp.bind_interface.clone(),
+            dscp: ntp.dscp,
+        },
         report_interval: Duration::from_nanos(config.report_interval.as_ns().unsigned_abs()),
         reboot,
         resumed,

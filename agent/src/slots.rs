@@ -361,7 +361,7 @@ mod tests {
         slots.assign(&mut engine, now, Resolved { source: pool, addresses: addresses(1..=2) });
         slots.assign(&mut engine, now, Resolved { source: one, addresses: addresses([9]) });
         assert_eq!(asked(&slots), addresses([1, 9, 2]));
-        let mut review = |slots: &mut Slots, at: i64, verdict: Verdict| {
+        let review = |slots: &mut Slots, at: i64, verdict: Verdict| {
             let reading = ClockReading {
                 raw: Timestamp::from_ns(at * 1_000_000_000),
                 realtime: Timestamp::from_ns(0),

@@ -4,16 +4,17 @@
 //! Runs on a thread of its own (tokio `current_thread`). It waits for nobody: snapshots go into a
 //! `watch`, reports into a bounded channel whose overflow is counted and reported.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use agent_core::{Action, ClockReading, Engine, EngineConfig};
+use agent_core::{Action, ClockReading, Engine, EngineConfig, SourceId};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
 use timebase::{Discipliner, EventKind, Raw, Report, Span, Timestamp};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -24,7 +25,7 @@ use crate::sources::{Asking, Server};
 use crate::spool::Sequence;
 use crate::steps::Resumed;
 use crate::sys::cancel::StepNotice;
-use crate::sys::udp::StampingHeld;
+use crate::sys::udp::{Route, StampingHeld};
 use crate::sys::{clock, timex};
 
 /// The periodic cross-reading: finds steps where the kernel gives no notice, and slews.
@@ -45,6 +46,8 @@ pub struct Settings {
     pub servers: Vec<Server>,
     /// How to ask those that say nothing else.
     pub asking: Asking,
+    /// From where and how requests are sent.
+    pub route: Route,
     /// How often a report is made.
     pub report_interval: Duration,
     /// Whether this is the first start in this boot.
@@ -96,8 +99,11 @@ struct Timekeeper {
     engine: Engine,
     slots: Slots,
     wires: Wires,
-    /// Exchanges and look-ups under way; dropped with the loop.
+    route: Arc<Route>,
+    /// Exchanges under way; dropped with the loop.
     tasks: JoinSet<()>,
+    /// The latest exchange with each source, to be ended when it has given what it can.
+    exchanges: BTreeMap<SourceId, AbortHandle>,
     heard: mpsc::Sender<Heard>,
     hears: mpsc::Receiver<Heard>,
     /// `None` where the kernel does not count it.
@@ -134,7 +140,9 @@ impl Timekeeper {
             engine,
             slots,
             wires,
+            route: Arc::new(settings.route),
             tasks: JoinSet::new(),
+            exchanges: BTreeMap::new(),
             heard,
             hears,
             suspended,
@@ -183,7 +191,10 @@ impl Timekeeper {
                 Action::Send { source, token, packet } => match self.slots.address(source) {
                     Some(server) => {
                         let request = Request { source, server, token, packet };
-                        self.tasks.spawn(exchange(request, self.heard.clone()));
+                        let exchange =
+                            exchange(request, Arc::clone(&self.route), self.heard.clone());
+                        self.end_exchange(source);
+                        self.exchanges.insert(source, self.tasks.spawn(exchange));
                     }
                     None => self.engine.handle_send_failed(clock::raw(), token),
                 },
@@ -208,13 +219,23 @@ impl Timekeeper {
                 self.wires.metrics.received.inc();
                 self.slots.heard_of(source);
                 match self.engine.handle_datagram(clock::raw(), source, &bytes, stamp) {
-                    Ok(()) => self.publish(),
+                    Ok(()) => {
+                        self.end_exchange(source);
+                        self.publish();
+                    }
                     Err(refused) => {
                         self.wires.metrics.refused.count(refused);
                         debug!(source.id = source.0, "refused an answer: {refused}");
                     }
                 }
             }
+        }
+    }
+
+    /// Closes the socket of the source's latest request: nothing more is expected there.
+    fn end_exchange(&mut self, source: SourceId) {
+        if let Some(exchange) = self.exchanges.remove(&source) {
+            exchange.abort();
         }
     }
 

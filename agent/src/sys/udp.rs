@@ -4,14 +4,16 @@
 //! answer. Stamps are CLOCK_REALTIME; turning them into the raw scale is the caller's job
 //! ([`crate::exchange`]), because it takes clock readings around the exchange.
 
+use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, TimestampingFlag, recvmsg, setsockopt, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage,
+    TimestampingFlag, bind, recvmsg, setsockopt, socket, sockopt,
 };
 use timebase::{Host, Timestamp};
 use tokio::io::unix::AsyncFd;
@@ -28,6 +30,40 @@ const CONTROL_BYTES: usize = 512;
 const SENT_STAMP_PATIENCE: Duration = Duration::from_millis(20);
 /// Error-queue entries looked at for one packet, so that a flood of ICMP errors cannot hold us.
 const MAX_ERROR_ENTRIES: usize = 16;
+
+/// From where and how requests are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// The local address, for servers of its family.
+    pub address: Option<IpAddr>,
+    /// The network interface: also the way into a VRF.
+    pub interface: Option<String>,
+    /// Differentiated services code point.
+    pub dscp: u8,
+}
+
+impl Route {
+    fn socket(&self, server: SocketAddr) -> io::Result<UdpSocket> {
+        let family = if server.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = UdpSocket::from(socket(family, SockType::Datagram, flags, None)?);
+        // The interface first: an address may be known on it only.
+        if let Some(interface) = &self.interface {
+            setsockopt(&socket, sockopt::BindToDevice, &OsString::from(interface))?;
+        }
+        if let Some(address) = self.address.filter(|own| own.is_ipv4() == server.is_ipv4()) {
+            let own = SockaddrStorage::from(SocketAddr::from((address, 0)));
+            bind(socket.as_raw_fd(), &own)?;
+        }
+        let class = i32::from(self.dscp) << 2;
+        match family {
+            _ if class == 0 => {}
+            AddressFamily::Inet => setsockopt(&socket, sockopt::Ipv4Tos, &class)?,
+            _ => setsockopt(&socket, sockopt::Ipv6TClass, &class)?,
+        }
+        Ok(socket)
+    }
+}
 
 /// One socket for one request.
 #[derive(Debug)]
@@ -47,12 +83,8 @@ pub struct Received {
 
 impl StampedSocket {
     /// A socket on a random port, connected to `server`.
-    pub fn connect(server: SocketAddr) -> io::Result<Self> {
-        let socket = UdpSocket::bind(match server {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        })?;
-        socket.set_nonblocking(true)?;
+    pub fn connect(server: SocketAddr, route: &Route) -> io::Result<Self> {
+        let socket = route.socket(server)?;
         let stamped = ask_for_stamps(&socket).is_ok();
         socket.connect(server)?;
         let interest = Interest::READABLE | Interest::ERROR;
@@ -70,19 +102,19 @@ impl StampedSocket {
         if sent == packet.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// When the kernel sent the socket's `nth` datagram (from 0); `None` if it does not say so soon.
-    pub async fn sent_stamp(&self, nth: u32) -> Option<Timestamp<Host>> {
+    /// When the kernel sent `packet`, the socket's first; `None` if it does not say so soon.
+    pub async fn sent_stamp(&self, packet: &[u8]) -> Option<Timestamp<Host>> {
         if !self.stamped {
             return None;
         }
         tokio::time::timeout(SENT_STAMP_PATIENCE, async {
             loop {
-                if let Some(stamp) = self.take_sent_stamp(nth) {
+                if let Some(stamp) = self.take_sent_stamp(packet) {
                     return Some(stamp);
                 }
                 let mut ready = self.socket.ready(Interest::ERROR).await.ok()?;
                 // Looked at once more after waking; only an empty queue clears the readiness.
-                if let Some(stamp) = self.take_sent_stamp(nth) {
+                if let Some(stamp) = self.take_sent_stamp(packet) {
                     return Some(stamp);
                 }
                 ready.clear_ready_matching(Ready::ERROR);
@@ -111,11 +143,13 @@ impl StampedSocket {
         }
     }
 
-    fn take_sent_stamp(&self, nth: u32) -> Option<Timestamp<Host>> {
+    /// The kernel numbers what it stamps (OPT_ID) and loops the frame back, at whose end the packet is.
+    /// Either tells; where one is lacking, the other is enough.
+    fn take_sent_stamp(&self, packet: &[u8]) -> Option<Timestamp<Host>> {
         let fd = self.socket.get_ref().as_raw_fd();
         (0..MAX_ERROR_ENTRIES)
             .map_while(|_| receive_now(fd, MsgFlags::MSG_ERRQUEUE).ok())
-            .find(|(_, control)| control.stamps_packet == Some(nth))
+            .find(|(frame, control)| control.stamps_packet == Some(0) || frame.ends_with(packet))
             .and_then(|(_, control)| control.received)
     }
 
@@ -170,7 +204,7 @@ struct Control {
 }
 
 fn receive_now(fd: RawFd, flags: MsgFlags) -> Result<(Vec<u8>, Control), Errno> {
-    let mut bytes = vec![0; MAX_DATAGRAM];
+    let mut bytes = [0; MAX_DATAGRAM];
     let mut control_bytes = [0; CONTROL_BYTES];
     let mut control = Control::default();
     let length = {
@@ -200,6 +234,48 @@ fn receive_now(fd: RawFd, flags: MsgFlags) -> Result<(Vec<u8>, Control), Errno> 
         }
         message.bytes
     };
-    bytes.truncate(length);
-    Ok((bytes, control))
+    Ok((bytes[..length].to_vec(), control))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{SockaddrIn, getsockname, getsockopt};
+
+    /// Proves that a request leaves from the address, through the interface and with the code point asked
+    /// for, and that its stamp is found.
+    #[tokio::test]
+    async fn a_request_takes_the_route_asked_for() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = Some(IpAddr::from([127, 0, 0, 7]));
+        let route = Route { address, interface: Some("lo".to_owned()), dscp: 46 };
+        let client = StampedSocket::connect(server.local_addr().unwrap(), &route).unwrap();
+        client.send(b"request").unwrap();
+        let (length, from) = server.recv_from(&mut [0; 64]).unwrap();
+        assert_eq!((length, Some(from.ip())), (7, address));
+        let socket = client.socket.get_ref();
+        assert_eq!(getsockopt(socket, sockopt::Ipv4Tos).unwrap(), 46 << 2);
+        if client.is_stamped() {
+            assert!(client.sent_stamp(b"request").await.is_some());
+        }
+        let own: SockaddrIn = getsockname(socket.as_raw_fd()).unwrap();
+        assert_ne!(own.port(), 0);
+    }
+
+    /// Proves that servers of the other address family are asked all the same.
+    #[tokio::test]
+    async fn an_address_of_the_other_family_is_no_obstacle() {
+        let Ok(server) = UdpSocket::bind("[::1]:0") else { return };
+        let route = Route { address: Some(IpAddr::from([127, 0, 0, 7])), ..Route::default() };
+        let client = StampedSocket::connect(server.local_addr().unwrap(), &route).unwrap();
+        client.send(b"request").unwrap();
+        assert!(server.recv_from(&mut [0; 64]).unwrap().1.ip().is_loopback());
+    }
+
+    /// Proves that an interface that does not exist is an error and not another way.
+    #[tokio::test]
+    async fn a_missing_interface_is_an_error() {
+        let route = Route { interface: Some("none-such".to_owned()), ..Route::default() };
+        assert!(StampedSocket::connect("127.0.0.1:9".parse().unwrap(), &route).is_err());
+    }
 }
