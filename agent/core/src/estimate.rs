@@ -62,7 +62,11 @@ pub(crate) struct Track {
     wander: Ppb,
     anchors: Anchors,
     proofs: VecDeque<RateBounds>,
+    /// Also exchanges from before a contradiction: they show whether a rate was the cause.
     history: VecDeque<Point>,
+    /// T4 of the first exchange since the last contradiction.
+    believed_from: Timestamp<Raw>,
+    runaway: Option<Rate>,
     memory: Memory,
     probation: Probation,
     /// Whether the newest exchange contradicts the measured rate.
@@ -90,6 +94,8 @@ impl Track {
             anchors: Anchors::new(),
             proofs: VecDeque::new(),
             history: VecDeque::new(),
+            believed_from: Timestamp::from_ns(i64::MIN),
+            runaway: None,
             memory: Memory { rate: None, length: 0 },
             probation: Probation::default(),
             surprised: false,
@@ -110,7 +116,7 @@ impl Track {
             Taken::Agrees => self.probation.agreed(),
             Taken::Contradicts => {
                 self.probation.contradicted(at);
-                self.history.clear();
+                self.believed_from = at;
             }
         }
         self.remember(Point {
@@ -123,7 +129,10 @@ impl Track {
             width: fresh.width(),
             stamps: answer.stamps,
         });
-        self.memory = frequency::remember(self.history.make_contiguous(), self.ceiling.hi());
+        let points = self.history.make_contiguous();
+        let first = points.partition_point(|point| point.at < self.believed_from);
+        self.memory = frequency::remember(&points[first..], self.ceiling.hi());
+        self.runaway = frequency::runaway(points, self.ceiling.hi());
         Ok(taken)
     }
 
@@ -211,7 +220,12 @@ impl Track {
 
     /// Rate of the raw oscillator against this source.
     pub(crate) fn rate(&self) -> Option<Rate> {
-        self.memory.rate
+        self.runaway.or(self.memory.rate)
+    }
+
+    /// Whether the oscillator certainly runs beyond its limit against this source.
+    pub(crate) fn runs_away(&self) -> bool {
+        self.runaway.is_some()
     }
 
     /// The narrowest of the recent exchanges: how good this source is, whenever it was last asked.
@@ -231,15 +245,20 @@ impl Track {
 
     /// The likely value of `raw − UTC` at `now`, where the oscillator likely runs at `rate`.
     pub(crate) fn estimate_at(&self, now: Timestamp<Raw>, rate: Rate) -> Option<PointEstimate> {
-        offset::estimate(self.history.iter().rev().take(self.memory.length), rate, now)
+        offset::estimate(self.believed().take(self.memory.length), rate, now)
     }
 
     /// The least delay in memory.
     pub(crate) fn least_delay(&self) -> Option<Span> {
-        self.history.iter().map(|point| point.delay).min()
+        self.believed().map(|point| point.delay).min()
     }
 
     fn recent(&self) -> impl Iterator<Item = &Point> + Clone {
-        self.history.iter().rev().take(FILTER)
+        self.believed().take(FILTER)
+    }
+
+    /// Exchanges since the last contradiction, newest first.
+    fn believed(&self) -> impl Iterator<Item = &Point> + Clone {
+        self.history.iter().rev().take_while(|point| point.at >= self.believed_from)
     }
 }

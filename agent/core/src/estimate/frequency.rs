@@ -90,6 +90,21 @@ pub(super) fn remember(points: &[Point], drift: Ppb) -> Memory {
     best
 }
 
+/// The rate that the latest exchanges lie on in a straight line, if it is certainly beyond the limit.
+///
+/// A server that steps leaves no straight line, so what does can only be a rate: of this host's
+/// oscillator, or of the server's clock.
+pub(super) fn runaway(points: &[Point], drift: Ppb) -> Option<Rate> {
+    // A source that contradicts itself is asked in bursts: eight exchanges may take two seconds.
+    let lengths = [SHORTEST, 2 * SHORTEST, 4 * SHORTEST];
+    lengths.into_iter().find_map(|length| {
+        let latest = &points[points.len().saturating_sub(length)..];
+        let fit = Fit::of(latest).filter(|fit| fit.causal)?;
+        let beyond = libm::fabs(fit.rate.slope) - CONFIDENCE * fit.rate.sigma;
+        (beyond > drift.as_ppb() as f64 * 1e-9).then_some(fit.rate)
+    })
+}
+
 struct Fit {
     rate: Rate,
     /// Whether the ends leave the gap that they should.
@@ -212,6 +227,20 @@ mod tests {
             assert!((rate.slope - slope).abs() < 4.0 * rate.sigma, "{slope}: {rate:?}");
             assert!(rate.sigma < 1e-6, "{rate:?}");
         }
+    }
+
+    #[test]
+    fn a_straight_line_beyond_the_limit_is_a_runaway_and_a_step_is_none() {
+        let limit = Ppb::from_ppm(50);
+        let away = runaway(&points(12, 16.0, 80e-6, 1e-5), limit).unwrap();
+        assert!((away.slope - 80e-6).abs() < 1e-6, "{away:?}");
+        assert_eq!(runaway(&points(12, 16.0, 40e-6, 1e-5), limit), None);
+        let mut stepped = points(12, 16.0, 0.0, 1e-5);
+        for point in &mut stepped[8..] {
+            let by = Span::from_millis(100);
+            (point.lo, point.hi, point.offset) = (point.lo + by, point.hi + by, point.offset + by);
+        }
+        assert_eq!(runaway(&stepped, limit), None);
     }
 
     #[test]

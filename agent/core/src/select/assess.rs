@@ -45,10 +45,18 @@ pub(crate) fn assess(
 ) -> Assessment {
     let mut verdicts: Vec<Verdict> =
         sources.iter().map(|s| s.standing().map_or(Verdict::Combined, |verdict| verdict)).collect();
+    let beyond_limit = beyond_limit(sources);
+    for (verdict, source) in verdicts.iter_mut().zip(sources) {
+        if source.track.runs_away() {
+            let why = if beyond_limit { Unusable::Oscillator } else { Unusable::Contradictory };
+            *verdict = Verdict::Unusable(why);
+        }
+    }
     let answering = sources.iter().any(|source| source.standing().is_none());
     let votes: Vec<(usize, Bounds)> = sources
         .iter()
         .enumerate()
+        .filter(|_| !beyond_limit)
         .filter_map(|(i, source)| Some((i, vote(source, answering, now)?)))
         .collect();
     let bounds: Vec<Bounds> = votes.iter().map(|(_, bounds)| *bounds).collect();
@@ -74,7 +82,7 @@ pub(crate) fn assess(
 
 /// What a source says about `raw − UTC`, if it has a vote; `answering`: some source answers.
 fn vote(source: &Source, answering: bool, now: Timestamp<Raw>) -> Option<Bounds> {
-    if source.track.contradictory() {
+    if source.track.contradictory() || source.track.runs_away() {
         return None;
     }
     let remembered = source.track.bounds_at(now);
@@ -86,6 +94,13 @@ fn vote(source: &Source, answering: bool, now: Timestamp<Raw>) -> Option<Bounds>
         }
         Some(_) => None,
     }
+}
+
+/// Whether most sources whose rate is known agree that this host's oscillator breaks its limit. Then no
+/// bounds can be aged, and there is no window. One such source among others has a clock that runs away.
+fn beyond_limit(sources: &[Source]) -> bool {
+    let known = sources.iter().filter(|source| source.track.rate().is_some()).count();
+    sources.iter().filter(|source| source.track.runs_away()).count() * 2 > known
 }
 
 fn state(window: Option<Bounds>, answering: bool, config: &EngineConfig, up: Span) -> SyncState {

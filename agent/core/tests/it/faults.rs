@@ -213,3 +213,17 @@ fn a_leap_warning_of_the_majority_is_passed_on() {
     assert_eq!(bench.report().leap, Leap::Insert);
     assert!(bench.events.contains(&EventKind::LeapChanged { to: Leap::Insert }));
 }
+
+#[test]
+fn an_oscillator_beyond_its_limit_is_named_and_gives_no_window() {
+    // Proves that honest servers are not blamed for a host that runs 80 ppm fast where 50 are allowed.
+    let mut bench = Bench::new(vec![Server::default(); 3]);
+    bench.rate = Ppb::from_ppm(80);
+    bench.run(Span::from_secs(600));
+    let report = bench.report();
+    assert_eq!(report.bounds, None);
+    for source in &report.sources {
+        assert_eq!(source.verdict, Verdict::Unusable(Unusable::Oscillator), "{source:?}");
+        assert!((source.frequency.unwrap().as_ppb() - 80_000).abs() < 2_000, "{source:?}");
+    }
+}
