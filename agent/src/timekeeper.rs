@@ -188,6 +188,7 @@ impl Timekeeper {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Resolve(source) => self.slots.resolve(source),
+                Action::Steer(_) => {}
                 Action::Send { source, token, packet } => match self.slots.address(source) {
                     Some(server) => {
                         let request = Request { source, server, token, packet };

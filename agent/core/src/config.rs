@@ -2,6 +2,8 @@ use alloc::string::String;
 
 use timebase::{Ppb, Span};
 
+use crate::DisciplineConfig;
+
 /// What the engine assumes and how far it goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EngineConfig {
@@ -14,6 +16,8 @@ pub struct EngineConfig {
     pub max_window: Span,
     /// How many standard deviations the statistical window has on each side.
     pub sigma_k: f64,
+    /// Whether and how far to steer the system clock; `None`: never.
+    pub discipline: Option<DisciplineConfig>,
 }
 
 impl Default for EngineConfig {
@@ -23,6 +27,7 @@ impl Default for EngineConfig {
             max_root_distance: Span::from_secs(3),
             max_window: Span::SECOND,
             sigma_k: 3.0,
+            discipline: None,
         }
     }
 }

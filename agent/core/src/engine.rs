@@ -1,12 +1,14 @@
 //! The whole NTP client of one host: whom to ask when, and what the answers make certain.
 
 mod report;
+mod steer;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use timebase::{Event, EventKind, Leap, RateBounds, Raw, Span, SyncState, Timestamp};
 
+use crate::discipline::Controller;
 use crate::estimate::{Oscillator, Rate, Track, combine};
 use crate::events::EventLog;
 use crate::select::{Assessment, assess};
@@ -63,6 +65,8 @@ pub struct Engine {
     stepped: bool,
     state: SyncState,
     leap: Leap,
+    /// `None`: the clock is only observed.
+    discipline: Option<Controller>,
     events: EventLog,
     urgent: bool,
 }
@@ -83,6 +87,7 @@ impl Engine {
             stepped: false,
             state: SyncState::Starting,
             leap: Leap::None,
+            discipline: config.discipline.map(|config| Controller::new(config, now.raw)),
             events: EventLog::default(),
             urgent: false,
         }
@@ -116,6 +121,9 @@ impl Engine {
         let heard = self.last_heard();
         for source in &mut self.sources {
             source.handle_timeout(now, heard, &mut self.random);
+        }
+        if let Some(controller) = &mut self.discipline {
+            controller.handle_timeout(now);
         }
         self.reassess();
     }
@@ -164,11 +172,14 @@ impl Engine {
     /// Both clocks were read: periodically, and as soon as the kernel says that the clock was set.
     pub fn handle_clock(&mut self, reading: ClockReading) {
         self.at(reading.raw);
-        let step = self.steps.observe(reading);
+        let steered = self.steered_since(reading);
+        let step = self.steps.observe(reading, steered);
         self.clock = reading;
         if let Some(by) = step {
             self.stepped_by(by);
+            self.interrupt_steering();
         }
+        self.steer(reading);
     }
 
     /// The agent goes on where a former run in the same boot ended: `steps` were counted by then, and
@@ -192,6 +203,7 @@ impl Engine {
         for source in &mut self.sources {
             source.handle_jump(now.raw);
         }
+        self.interrupt_steering();
         self.note(EventKind::Suspended { lasted });
         self.urgent = true;
         self.reassess();
@@ -211,6 +223,9 @@ impl Engine {
 
     /// The next thing to do, until `None`.
     pub fn poll_action(&mut self) -> Option<Action> {
+        if let Some(steer) = self.discipline.as_mut().and_then(Controller::poll) {
+            return Some(Action::Steer(steer));
+        }
         let (now, heard) = (self.now, self.last_heard());
         for (source, id) in self.sources.iter_mut().zip(0u16..) {
             let source_id = SourceId(id);
@@ -226,7 +241,8 @@ impl Engine {
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called; `None` if nothing is planned.
     pub fn next_timeout(&self) -> Option<Timestamp<Raw>> {
-        self.sources.iter().filter_map(Source::next_timeout).min()
+        let steering = self.discipline.as_ref().and_then(Controller::next_timeout);
+        self.sources.iter().filter_map(Source::next_timeout).chain(steering).min()
     }
 
     /// Whether something happened that should not wait for the next regular report: a step, a suspend,

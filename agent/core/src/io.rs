@@ -1,6 +1,6 @@
 use timebase::{Host, Raw, Span, StampKind, Timestamp};
 
-use crate::SourceId;
+use crate::{SourceId, Steer};
 
 /// One moment on the raw clock, as the hull of what it may have been: a stamp taken on another clock
 /// has to be translated, and the translation has a width.
@@ -65,7 +65,7 @@ impl SendToken {
 }
 
 /// Something the shell has to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Action {
     /// Send `packet` to the address of `source`, from a port that nobody can guess.
     Send {
@@ -78,4 +78,7 @@ pub enum Action {
     },
     /// Look the name of this source up (again) and call [`crate::Engine::handle_resolved`].
     Resolve(SourceId),
+    /// Tell the kernel, and call [`crate::Engine::handle_steered`] right after it. The next one comes after
+    /// that only.
+    Steer(Steer),
 }

@@ -9,7 +9,7 @@
 //! `raw − UTC` and reads the system clock's error off `realtime − raw` only when it reports. A step of
 //! the system clock is therefore visible at once, without a packet.
 //!
-//! It refuses to do: name resolution, steering a clock, trusting a packet that it did not ask for.
+//! It refuses to do: name resolution, touching a clock, trusting a packet that it did not ask for.
 #![no_std]
 
 extern crate alloc;
@@ -18,6 +18,7 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod discipline;
 mod engine;
 mod estimate;
 mod events;
@@ -31,6 +32,9 @@ pub mod spool;
 mod step;
 
 pub use config::{EngineConfig, SourceConfig, SourceId};
+pub use discipline::{
+    ClockStatus, DisciplineConfig, LearnedFrequency, Refusal, Steer, SteerError, Steering,
+};
 pub use engine::Engine;
 pub use events::MAX_EVENTS;
 pub use io::{Action, ClockReading, SendToken, Stamp};

@@ -23,13 +23,14 @@ impl StepDetector {
         Self { last: now, slewing: false, suspected: None }
     }
 
-    /// The size of the step that this reading proves, positive forward.
-    pub(crate) fn observe(&mut self, reading: ClockReading) -> Option<Span> {
+    /// The size of the step that this reading proves, positive forward. `steered` is what the agent's own
+    /// steering has added since the last reading.
+    pub(crate) fn observe(&mut self, reading: ClockReading, steered: Span) -> Option<Span> {
         let elapsed = reading.raw - self.last.raw;
         if elapsed.is_negative() {
             return None;
         }
-        let change = reading.difference() - self.last.difference();
+        let change = reading.difference() - self.last.difference() - steered;
         let noise = reading.uncertainty + self.last.uncertainty;
         self.last = reading;
         let suspected = self.suspected.take();
@@ -67,31 +68,35 @@ mod tests {
         }
     }
 
+    fn observe(detector: &mut StepDetector, reading: ClockReading) -> Option<Span> {
+        detector.observe(reading, Span::ZERO)
+    }
+
     #[test]
     fn large_steps_are_seen_at_once_in_both_directions() {
         let mut detector = StepDetector::new(at(0, 0));
-        assert_eq!(detector.observe(at(1000, 700_000)), Some(Span::from_millis(700)));
-        assert_eq!(detector.observe(at(1001, 0)), Some(Span::from_millis(-700)));
-        assert_eq!(detector.observe(at(2001, 20)), None);
+        assert_eq!(observe(&mut detector, at(1000, 700_000)), Some(Span::from_millis(700)));
+        assert_eq!(observe(&mut detector, at(1001, 0)), Some(Span::from_millis(-700)));
+        assert_eq!(observe(&mut detector, at(2001, 20)), None);
     }
 
     #[test]
     fn a_small_step_is_known_at_the_next_quiet_reading() {
         let mut detector = StepDetector::new(at(0, 0));
-        assert_eq!(detector.observe(at(1000, 30_000)), None);
-        assert_eq!(detector.observe(at(2000, 30_100)), Some(Span::from_millis(30)));
-        assert_eq!(detector.observe(at(3000, 30_200)), None);
+        assert_eq!(observe(&mut detector, at(1000, 30_000)), None);
+        assert_eq!(observe(&mut detector, at(2000, 30_100)), Some(Span::from_millis(30)));
+        assert_eq!(observe(&mut detector, at(3000, 30_200)), None);
     }
 
     #[test]
     fn slewing_fast_or_slow_is_no_step() {
         let mut detector = StepDetector::new(at(0, 0));
         for i in 1..20 {
-            assert_eq!(detector.observe(at(i * 1000, i * 80_000)), None, "fast {i}");
+            assert_eq!(observe(&mut detector, at(i * 1000, i * 80_000)), None, "fast {i}");
         }
         let mut detector = StepDetector::new(at(0, 0));
         for i in 1..20 {
-            assert_eq!(detector.observe(at(i * 1000, i * 500)), None, "slow {i}");
+            assert_eq!(observe(&mut detector, at(i * 1000, i * 500)), None, "slow {i}");
         }
     }
 }

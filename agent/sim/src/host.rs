@@ -305,6 +305,7 @@ impl SimHost {
         while let Some(action) = up.engine.poll_action() {
             match action {
                 Action::Resolve(source) => up.resolve(source, &self.config.links, now.raw),
+                Action::Steer(_) => {}
                 Action::Send { source, token, packet } => {
                     let since = at - self.epoch;
                     let link = self.config.links.get(usize::from(source.0));

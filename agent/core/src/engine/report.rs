@@ -79,7 +79,7 @@ impl Engine {
             leap: assessment.leap,
             smear: SmearState::None,
             tai_offset_s: None,
-            discipliner,
+            discipliner: if self.steering().steers() { Discipliner::Agent } else { discipliner },
             kernel,
             sources: sources.map(|(source, verdict)| source.report(*verdict, &moment)).collect(),
             events,
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// The likely error, from the majority's estimates. Kept inside the bounds, which are certain.
-    fn statistical(
+    pub(super) fn statistical(
         &self,
         now: ClockReading,
         assessment: &Assessment,

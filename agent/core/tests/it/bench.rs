@@ -199,7 +199,7 @@ impl Bench {
         for _ in 0..100 {
             match self.engine.poll_action() {
                 Some(Action::Send { source, token, packet }) => return (source, token, packet),
-                Some(Action::Resolve(_)) => {}
+                Some(Action::Resolve(_) | Action::Steer(_)) => {}
                 None => {
                     let next = self.engine.next_timeout().expect("a plan");
                     self.now = self.now.max(self.utc_at(next));
