@@ -54,6 +54,7 @@ impl Lab {
         &self,
         cell: &Cell,
         client: &Client,
+        copy: u32,
         polls: std::ops::RangeInclusive<i8>,
         links: &mut Vec<Link>,
     ) -> Result<Task> {
@@ -67,7 +68,7 @@ impl Lab {
             servers.push(link.address()?);
             links.push(link);
         }
-        let name = format!("{}-{}", cell.name, client.name.replace([' ', '/'], "-"));
+        let name = format!("{}-{}-{copy}", cell.name, client.name.replace([' ', '/'], "-"));
         let folder = self.folder.join(name);
         // What an earlier repeat learned, such as a drift file, is forgotten.
         let _ = std::fs::remove_dir_all(&folder);

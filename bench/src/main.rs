@@ -72,6 +72,10 @@ struct Options {
     /// Only the cells at long polls, 64 s to 256 s, for an hour.
     #[arg(long)]
     long: bool,
+    /// Clients of a kind in each cell, whose readings are taken together: the more, the less does
+    /// luck with the drawn delays count.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    copies: u32,
     /// Runs everything so many times.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u32,
@@ -151,7 +155,15 @@ impl Options {
             .map_or((longest * WARM_UP_POLLS as u32).max(WARM_UP_LEAST), Duration::from_secs);
         let default = if self.long { LONG_MEASURED } else { Duration::from_secs(420) };
         let measured = self.seconds.map_or(default, Duration::from_secs);
-        Ok(Plan { cells, resources, clients: self.clients(), polls, warm_up, measured })
+        Ok(Plan {
+            cells,
+            resources,
+            clients: self.clients(),
+            polls,
+            copies: self.copies,
+            warm_up,
+            measured,
+        })
     }
 
     fn clients(&self) -> Vec<Client> {
@@ -199,11 +211,13 @@ impl Options {
             "all cells at the same time"
         };
         println!(
-            "polls 2^{} to 2^{} s, {how}: {} s after a warm-up of {} s, {} repeat(s)",
+            "polls 2^{} to 2^{} s, {how}: {} s after a warm-up of {} s, \
+             {} of each client, {} repeat(s)",
             plan.polls.start(),
             plan.polls.end(),
             plan.measured.as_secs(),
             plan.warm_up.as_secs(),
+            self.copies,
             self.repeat,
         );
         if self.ntpd_rs.is_none() {

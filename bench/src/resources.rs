@@ -75,6 +75,6 @@ impl Idle {
 
     pub(crate) fn score(&self, repeat: u32, seconds: f64, before: Usage) -> Score {
         let costs = Costs { seconds, packets: 0, before, after: self.usage() };
-        Score::of(CELL, repeat, &self.name, &[], costs)
+        Score::of(CELL, repeat, &self.name, &[], &[costs])
     }
 }

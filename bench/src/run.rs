@@ -13,9 +13,6 @@ use crate::proxy::Proxy;
 use crate::resources;
 use crate::score::{Costs, Score};
 
-/// Clients are started this far apart, so that their packets are, too.
-const START_APART: Duration = Duration::from_millis(130);
-
 /// How a run is done.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -23,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) resources: bool,
     pub(crate) clients: Vec<Client>,
     pub(crate) polls: RangeInclusive<i8>,
+    /// Clients of a kind in each cell; their readings are taken together.
+    pub(crate) copies: u32,
     pub(crate) warm_up: Duration,
     pub(crate) measured: Duration,
 }
@@ -35,43 +34,55 @@ pub(crate) struct Outcome {
     pub(crate) lateness_us: Option<[f64; 3]>,
 }
 
+/// All clients of one kind in one cell.
+#[derive(Debug)]
+struct Group {
+    cell: &'static str,
+    client: Client,
+    running: Vec<Running>,
+}
+
 pub(crate) fn run(lab: &Lab, plan: &Plan, repeat: u32) -> Result<Outcome> {
     let mut links = Vec::new();
     let mut tasks = Vec::new();
     for cell in &plan.cells {
         for client in &plan.clients {
-            tasks.push((cell, client, lab.task(cell, client, plan.polls.clone(), &mut links)?));
+            let mut task = |copy| lab.task(cell, client, copy, plan.polls.clone(), &mut links);
+            let copies = (1..=plan.copies).map(&mut task).collect::<Result<Vec<_>>>()?;
+            tasks.push((cell.name, client, copies));
         }
     }
     let idle =
         if plan.resources { resources::tasks(lab, &plan.clients, &mut links)? } else { vec![] };
     let proxy = Proxy::start(links, u64::from(repeat))?;
-    let mut running = Vec::new();
-    for (cell, client, task) in &tasks {
-        running.push((cell.name, lab.start(client, task)?));
-        thread::sleep(START_APART);
+    let mut groups = Vec::new();
+    for (cell, client, tasks) in &tasks {
+        let mut group = Group { cell, client: (*client).clone(), running: Vec::new() };
+        for task in tasks {
+            group.running.push(lab.start(client, task)?);
+        }
+        groups.push(group);
     }
     let idle = resources::start(idle)?;
-    wait(plan.warm_up, &mut running)?;
-    let before: Vec<_> = running.iter().map(|(_, client)| Begin::of(client)).collect();
+    wait(plan.warm_up, &mut groups)?;
+    let begin = |group: &Group| group.running.iter().map(Begin::of).collect::<Vec<_>>();
+    let begins: Vec<_> = groups.iter().map(begin).collect();
     let idle_before: Vec<_> = idle.iter().map(resources::Idle::usage).collect();
     let started = Instant::now();
-    wait(plan.measured, &mut running)?;
+    wait(plan.measured, &mut groups)?;
     let seconds = started.elapsed().as_secs_f64();
-    let scores = running.iter().zip(before).map(|((cell, client), begin)| {
-        let costs = Costs {
-            seconds,
-            packets: client.sent() - begin.sent,
-            before: begin.usage,
-            after: client.usage(),
-        };
-        let readings = client.readings(begin.at);
-        Score::of(cell, repeat, &client.client.name, &readings, costs)
+    let scores = groups.iter().zip(begins).map(|(group, begins)| {
+        let (mut readings, mut costs) = (Vec::new(), Vec::new());
+        for (client, begin) in group.running.iter().zip(begins) {
+            readings.extend(client.readings(begin.at));
+            let packets = client.sent() - begin.sent;
+            costs.push(Costs { seconds, packets, before: begin.usage, after: client.usage() });
+        }
+        Score::of(group.cell, repeat, &group.client.name, &readings, &costs)
     });
     let mut scores: Vec<_> = scores.collect();
-    scores.extend(
-        idle.iter().zip(idle_before).map(|(idle, before)| idle.score(repeat, seconds, before)),
-    );
+    let idle = idle.iter().zip(idle_before);
+    scores.extend(idle.map(|(idle, before)| idle.score(repeat, seconds, before)));
     Ok(Outcome { scores, lateness_us: proxy.lateness_us() })
 }
 
@@ -87,11 +98,11 @@ impl Begin {
     }
 }
 
-fn wait(time: Duration, running: &mut [(&str, Running)]) -> Result<()> {
+fn wait(time: Duration, groups: &mut [Group]) -> Result<()> {
     let end = Instant::now() + time;
     while Instant::now() < end {
         thread::sleep(Duration::from_secs(1).min(end.saturating_duration_since(Instant::now())));
-        for (_, client) in running.iter_mut() {
+        for client in groups.iter_mut().flat_map(|group| &mut group.running) {
             client.check()?;
         }
     }

@@ -16,7 +16,7 @@ pub(crate) struct Reading {
     pub(crate) hi: f64,
 }
 
-/// The figures of one client in one cell.
+/// The figures of the clients of one kind in one cell.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Score {
     pub(crate) cell: String,
@@ -54,30 +54,33 @@ impl Score {
         repeat: u32,
         client: &str,
         readings: &[Reading],
-        costs: Costs,
+        costs: &[Costs],
     ) -> Self {
         let count = readings.len() as f64;
+        let clients = costs.len() as f64;
+        // What one client costs: the mean over all.
+        let each = |f: &dyn Fn(&Costs) -> f64| costs.iter().map(f).sum::<f64>() / clients;
+        let minutes = each(&|c| c.seconds) / 60.0;
         let mean = |f: &dyn Fn(&Reading) -> f64| readings.iter().map(f).sum::<f64>() / count;
         let halves = || readings.iter().map(|r| (r.hi - r.lo) / 2.0);
         let mut sizes: Vec<f64> = readings.iter().map(|r| r.error.abs()).collect();
         sizes.sort_by(f64::total_cmp);
-        let minutes = costs.seconds / 60.0;
         Self {
             cell: cell.to_owned(),
             repeat,
             client: client.to_owned(),
             readings: readings.len(),
-            answered: (count / costs.seconds).min(1.0),
+            answered: (count / costs.iter().map(|c| c.seconds.floor()).sum::<f64>()).min(1.0),
             mean_error_s: mean(&|r| r.error),
             rms_s: mean(&|r| r.error * r.error).sqrt(),
             p99_s: sizes.get((count * 0.99) as usize).copied().unwrap_or(f64::NAN),
             half_width_mean_s: halves().sum::<f64>() / count,
             half_width_max_s: halves().fold(f64::NAN, f64::max),
             coverage: mean(&|r| f64::from(u8::from(r.lo <= 0.0 && 0.0 <= r.hi))),
-            packets_per_minute: costs.packets as f64 / minutes,
-            cpu_s_per_minute: (costs.after.cpu_s - costs.before.cpu_s) / minutes,
-            rss_kib: costs.after.rss_kib,
-            pss_kib: costs.after.pss_kib,
+            packets_per_minute: each(&|c| c.packets as f64) / minutes,
+            cpu_s_per_minute: each(&|c| c.after.cpu_s - c.before.cpu_s) / minutes,
+            rss_kib: each(&|c| c.after.rss_kib as f64) as u64,
+            pss_kib: each(&|c| c.after.pss_kib as f64) as u64,
         }
     }
 }
@@ -104,7 +107,7 @@ mod tests {
         let readings = [reading(3.0, -1.0, 5.0), reading(-4.0, -6.0, -2.0)];
         let usage = |cpu_s| Usage { cpu_s, rss_kib: 7, pss_kib: 5 };
         let costs = Costs { seconds: 120.0, packets: 8, before: usage(1.0), after: usage(2.0) };
-        let score = Score::of("cell", 1, "client", &readings, costs);
+        let score = Score::of("cell", 1, "client", &readings, &[costs]);
         assert_eq!((score.rms_s, score.p99_s), (12.5_f64.sqrt(), 4.0));
         assert_eq!((score.half_width_mean_s, score.half_width_max_s), (2.5, 3.0));
         assert_eq!((score.coverage, score.packets_per_minute), (0.5, 4.0));
