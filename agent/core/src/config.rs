@@ -14,6 +14,8 @@ pub struct EngineConfig {
     pub max_root_distance: Span,
     /// A window held without sources becomes free-running when it is wider than this.
     pub max_window: Span,
+    /// How early or late servers may apply a leap second: answers this near to it are not used.
+    pub leap_ambiguity: Span,
     /// How many standard deviations the statistical window has on each side.
     pub sigma_k: f64,
     /// Whether and how far to steer the system clock; `None`: never.
@@ -26,6 +28,7 @@ impl Default for EngineConfig {
             drift_limit: Ppb::from_ppm(50),
             max_root_distance: Span::from_secs(3),
             max_window: Span::SECOND,
+            leap_ambiguity: Span::from_secs(5),
             sigma_k: 3.0,
             discipline: None,
         }

@@ -1,16 +1,18 @@
 //! The whole NTP client of one host: whom to ask when, and what the answers make certain.
 
+mod leap;
 mod report;
 mod steer;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use timebase::{Event, EventKind, Leap, RateBounds, Raw, Span, SyncState, Timestamp};
+use timebase::{Event, EventKind, Leap, LeapTable, RateBounds, Raw, Span, SyncState, Timestamp};
 
 use crate::discipline::Controller;
 use crate::estimate::{Oscillator, Rate, Track, combine};
 use crate::events::EventLog;
+use crate::leap::LeapScale;
 use crate::select::{Assessment, assess};
 use crate::source::Source;
 use crate::step::StepDetector;
@@ -67,6 +69,8 @@ pub struct Engine {
     leap: Leap,
     /// `None`: the clock is only observed.
     discipline: Option<Controller>,
+    leaps: LeapScale,
+    leap_table: Option<LeapTable>,
     events: EventLog,
     urgent: bool,
 }
@@ -88,6 +92,8 @@ impl Engine {
             state: SyncState::Starting,
             leap: Leap::None,
             discipline: config.discipline.map(|config| Controller::new(config, now.raw)),
+            leaps: LeapScale::new(config.leap_ambiguity),
+            leap_table: None,
             events: EventLog::default(),
             urgent: false,
         }
@@ -100,7 +106,9 @@ impl Engine {
         let next = self.sources.len().min(MAX_SOURCES);
         let id = SourceId(next as u16);
         if next < MAX_SOURCES {
-            self.sources.push(Source::new(id, config, &self.config, now));
+            let mut source = Source::new(id, config, &self.config, now);
+            source.crossing.set_scale(&self.leaps);
+            self.sources.push(source);
         }
         id
     }
@@ -300,6 +308,7 @@ impl Engine {
     fn reassess(&mut self) {
         self.share_rate();
         let assessment = self.assess(self.now);
+        self.follow_leaps(&assessment);
         for (i, verdict) in assessment.verdicts.iter().enumerate() {
             let source = &mut self.sources[i];
             let before = core::mem::replace(&mut source.verdict, *verdict);
@@ -310,9 +319,10 @@ impl Engine {
             let source = source.name().to_string();
             self.note(EventKind::SourceChanged { source, from: before, to: *verdict });
         }
-        if assessment.leap != self.leap {
-            self.leap = assessment.leap;
-            self.note(EventKind::LeapChanged { to: assessment.leap });
+        let warning = self.leap_warning(&assessment, self.now);
+        if warning != self.leap {
+            self.leap = warning;
+            self.note(EventKind::LeapChanged { to: warning });
         }
         self.urgent |= assessment.state != self.state;
         self.state = assessment.state;

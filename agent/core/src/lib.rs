@@ -18,15 +18,18 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod crossing;
 mod discipline;
 mod engine;
 mod estimate;
 mod events;
 mod io;
+mod leap;
 pub mod ntp;
 mod random;
 mod refused;
 mod select;
+mod smear;
 mod source;
 pub mod spool;
 mod step;

@@ -3,10 +3,11 @@
 use alloc::string::{String, ToString};
 
 use timebase::{
-    Authentication, Bounds, Leap, Raw, SmearState, SourceKind, SourceReport, Span, StampKind,
-    Timestamp, Unusable, Verdict,
+    Authentication, Bounds, Leap, Raw, SourceKind, SourceReport, Span, StampKind, Timestamp,
+    Unusable, Verdict,
 };
 
+use crate::crossing::Crossing;
 use crate::estimate::{Rate, Taken, Track};
 use crate::ntp::{Answer, Client, PACKET_LEN, Packet};
 use crate::{EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
@@ -29,6 +30,7 @@ pub(crate) struct Source {
     address: String,
     client: Client,
     pub(crate) track: Track,
+    pub(crate) crossing: Crossing,
     /// What the last assessment said.
     pub(crate) verdict: Verdict,
     /// Why the newest answer was of no use, if it was.
@@ -56,6 +58,7 @@ impl Source {
             id,
             client: Client::new(id, &config, engine.max_root_distance, now),
             track: Track::new(engine.drift_limit),
+            crossing: Crossing::new(engine),
             verdict: Verdict::Unusable(Unusable::NoAnswerYet),
             trouble: None,
             heard: None,
@@ -124,7 +127,8 @@ impl Source {
         if address != self.address {
             let fresh = Self::new(self.id, self.config.clone(), engine, now);
             let (accepted, refused, verdict) = (self.accepted, self.refused, self.verdict);
-            *self = Self { address, accepted, refused, verdict, ..fresh };
+            let crossing = self.crossing.anew();
+            *self = Self { address, accepted, refused, verdict, crossing, ..fresh };
         }
         self.lookup_wait = LOOKUP_AGAIN.0;
         self.lookup_at = self.client.denied().then(|| now + LOOKUP_DENIED);
@@ -211,7 +215,13 @@ impl Source {
     }
 
     fn take(&mut self, answer: &Answer) -> Result<(), Refused> {
-        let taken = self.track.take(answer)?;
+        let at = answer.exchange.t4;
+        let known = self.track.bounds_at(at).filter(|_| !self.track.contradictory());
+        let crossed = self.crossing.cross(&answer.exchange, self.leap(), known);
+        let taken = crossed
+            .map(|exchange| self.track.take(&Answer { exchange, ..*answer }))
+            .transpose()?
+            .unwrap_or(Taken::Agrees);
         self.accepted += 1;
         self.trouble = None;
         self.heard = Some(answer.exchange.t4);
@@ -256,7 +266,7 @@ impl Source {
     pub(crate) fn report(&self, verdict: Verdict, moment: &Moment) -> SourceReport {
         let header = self.client.header();
         let best = self.track.best();
-        let &Moment { now, to_host, uncertainty, likely, window } = moment;
+        let &Moment { now, to_host, uncertainty, likely, window, leaps } = moment;
         let estimate = self.track.estimate_at(now, likely);
         SourceReport {
             kind: SourceKind::Ntp,
@@ -265,8 +275,11 @@ impl Source {
             verdict,
             reach: self.client.reach(),
             poll_log2: self.client.poll_log2(),
-            bounds: self.track.bounds_at(now).map(|bounds| bounds.widen(uncertainty) + to_host),
-            offset: estimate.map(|estimate| estimate.offset + to_host),
+            bounds: self
+                .track
+                .bounds_at(now)
+                .map(|bounds| bounds.widen(uncertainty) + to_host + leaps),
+            offset: estimate.map(|estimate| estimate.offset + to_host + leaps.midpoint()),
             delay: best.map(|point| point.delay),
             jitter: self.track.jitter(),
             stratum: header.map_or(0, |header| header.stratum),
@@ -276,7 +289,7 @@ impl Source {
             leap: self.leap(),
             authentication: Authentication::None,
             interleaved: false,
-            smear: SmearState::None,
+            smear: self.crossing.smear(),
             least_delay: self.track.least_delay(),
             asymmetry: estimate.zip(window).map(|(estimate, window)| {
                 // The middle is off by half of what one way is longer than the other.
@@ -299,6 +312,8 @@ pub(crate) struct Moment {
     pub(crate) to_host: Span,
     pub(crate) uncertainty: Span,
     pub(crate) likely: Rate,
-    /// Of `raw − UTC`, by the majority.
+    /// Of `raw −` leap-free time, by the majority.
     pub(crate) window: Option<Bounds>,
+    /// Leap-free time less UTC.
+    pub(crate) leaps: Bounds,
 }

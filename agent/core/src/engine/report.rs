@@ -1,7 +1,7 @@
 use alloc::vec::Vec;
 
 use timebase::{
-    Bounds, Discipliner, Event, KernelClock, Report, Seq, SmearState, Statistical, SyncState,
+    Bounds, Discipliner, Event, KernelClock, Report, Seq, Span, Statistical, SyncState,
 };
 
 use super::Engine;
@@ -52,7 +52,11 @@ impl Engine {
     ) -> Report {
         // error = realtime − UTC = (realtime − raw) + (raw − UTC)
         let to_host = now.difference();
-        let bounds = assessment.window.map(|window| window.widen(now.uncertainty) + to_host);
+        let leaps = assessment
+            .window
+            .map_or(Bounds::point(Span::ZERO), |window| self.leap_shift(window, now.raw));
+        let bounds =
+            assessment.window.map(|window| window.widen(now.uncertainty) + to_host + leaps);
         let rate = self.oscillator.estimate();
         let rates = self.oscillator.rates(now.raw);
         let moment = Moment {
@@ -61,6 +65,7 @@ impl Engine {
             uncertainty: now.uncertainty,
             likely: self.oscillator.likely(),
             window: assessment.window,
+            leaps,
         };
         let sources = self.sources.iter().zip(&assessment.verdicts);
         Report {
@@ -69,16 +74,16 @@ impl Engine {
             raw: now.raw,
             realtime: now.realtime,
             bounds,
-            statistical: bounds.and_then(|bounds| self.statistical(now, assessment, bounds)),
+            statistical: bounds.and_then(|bounds| self.statistical(now, assessment, bounds, leaps)),
             frequency: rate.map(|rate| rate.ppb()),
             frequency_sigma: rate.map(|rate| rate.sigma_ppb()),
             drift_limit: rates.magnitude(),
             rate: rates,
             drift_ceiling: self.config.drift_limit,
             state: if self.stepped { SyncState::Stepped } else { assessment.state },
-            leap: assessment.leap,
-            smear: SmearState::None,
-            tai_offset_s: None,
+            leap: self.leap_warning(assessment, now.raw),
+            smear: self.smear(assessment),
+            tai_offset_s: self.tai_offset(assessment, now.raw),
             discipliner: if self.steering().steers() { Discipliner::Agent } else { discipliner },
             kernel,
             sources: sources.map(|(source, verdict)| source.report(*verdict, &moment)).collect(),
@@ -92,15 +97,18 @@ impl Engine {
         now: ClockReading,
         assessment: &Assessment,
         bounds: Bounds,
+        leaps: Bounds,
     ) -> Option<Statistical> {
+        // Nothing is likely while it is open whether UTC has leapt.
+        let leapt = (leaps.width() == Span::ZERO).then_some(leaps.lo())?;
         let likely = self.oscillator.likely();
         let majority = assessment.majority.iter().map(|i| &self.sources[*i]);
         let estimates: Vec<_> =
             majority.filter_map(|source| source.track.estimate_at(now.raw, likely)).collect();
         let combined = combine(&estimates)?;
         Some(Statistical {
-            offset: bounds.clamp(combined.offset + now.difference()),
-            sigma: timebase::Span::from_secs_f64(combined.sigma_s) + now.uncertainty,
+            offset: bounds.clamp(combined.offset + now.difference() + leapt),
+            sigma: Span::from_secs_f64(combined.sigma_s) + now.uncertainty,
             k: self.config.sigma_k,
             samples: combined.samples,
         })

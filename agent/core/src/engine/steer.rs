@@ -54,8 +54,10 @@ impl Engine {
 
     fn estimate(&self, now: ClockReading) -> Option<Estimate> {
         let assessment = self.assess(now.raw);
-        let bounds = assessment.window?.widen(now.uncertainty) + now.difference();
-        let statistical = self.statistical(now, &assessment, bounds)?;
+        let window = assessment.window?;
+        let leaps = self.leap_shift(window, now.raw);
+        let bounds = window.widen(now.uncertainty) + now.difference() + leaps;
+        let statistical = self.statistical(now, &assessment, bounds, leaps)?;
         let rate = self.oscillator.estimate().map(|_| self.oscillator.likely());
         Some(Estimate {
             offset: statistical.offset,
@@ -63,8 +65,8 @@ impl Engine {
             rate: rate.map(|rate| Gain { value: rate.slope, sigma: rate.sigma }),
             bounds,
             state: assessment.state,
-            leap: assessment.leap,
-            tai_offset_s: None,
+            leap: self.leap_warning(&assessment, now.raw),
+            tai_offset_s: self.tai_offset(&assessment, now.raw),
             heard: self.last_heard(),
         })
     }

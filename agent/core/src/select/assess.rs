@@ -4,6 +4,7 @@ use timebase::{Bounds, Leap, Raw, Span, SyncState, Timestamp, Unusable, Verdict}
 
 use super::region;
 use crate::EngineConfig;
+use crate::smear::{Treatment, outvoted};
 use crate::source::Source;
 
 /// Without a window for this long after the start, a host is free-running rather than starting: three
@@ -53,10 +54,18 @@ pub(crate) fn assess(
         }
     }
     let answering = sources.iter().any(|source| source.standing().is_none());
+    let treatment = |source: &Source| match source.standing() {
+        Some(_) if answering => Treatment::Unknown,
+        _ => source.crossing.treatment(),
+    };
+    let smear_apart = outvoted(&sources.iter().map(treatment).collect::<Vec<_>>());
+    for (verdict, _) in verdicts.iter_mut().zip(&smear_apart).filter(|(_, apart)| **apart) {
+        *verdict = Verdict::Unusable(Unusable::Smear);
+    }
     let votes: Vec<(usize, Bounds)> = sources
         .iter()
         .enumerate()
-        .filter(|_| !beyond_limit)
+        .filter(|(i, _)| !beyond_limit && !smear_apart[*i])
         .filter_map(|(i, source)| Some((i, vote(source, answering, now)?)))
         .collect();
     let bounds: Vec<Bounds> = votes.iter().map(|(_, bounds)| *bounds).collect();

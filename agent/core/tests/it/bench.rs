@@ -7,8 +7,8 @@ use agent_core::{
     Action, ClockReading, Engine, EngineConfig, Refused, SendToken, SourceConfig, SourceId, Stamp,
 };
 use timebase::{
-    Discipliner, EventKind, Host, KernelClock, Leap, Ppb, Raw, Report, Seq, Span, StampKind,
-    Timestamp, Utc, Verdict,
+    Discipliner, EventKind, Host, KernelClock, Leap, LeapSecond, Ppb, Raw, Report, Seq, SmearState,
+    Span, StampKind, Timestamp, Utc, Verdict,
 };
 
 /// 2026-11-22T00:00:00Z
@@ -27,6 +27,27 @@ pub(crate) struct Server {
     pub(crate) leap: Leap,
     pub(crate) reference_id: u32,
     pub(crate) root_dispersion: Span,
+    /// What it does about a leap second.
+    pub(crate) leaping: Option<Leaping>,
+}
+
+/// A server's way across a leap second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaping {
+    pub(crate) leap: LeapSecond,
+    pub(crate) smear: SmearState,
+    /// How much too late it leaps.
+    pub(crate) late: Span,
+    pub(crate) announces: bool,
+}
+
+impl Leaping {
+    /// What its clock shows, less what a clock that never leaps shows at `at`.
+    pub(crate) fn correction(&self, at: Timestamp<Utc>) -> Span {
+        let happens = if self.leap.insert { self.leap.at } else { self.leap.at - Span::SECOND };
+        let done = self.smear.progress(at - happens - self.late);
+        if self.leap.insert { -done } else { done }
+    }
 }
 
 impl Default for Server {
@@ -41,6 +62,7 @@ impl Default for Server {
             leap: Leap::None,
             reference_id: 0x7f00_0001,
             root_dispersion: Span::from_ns(20_000),
+            leaping: None,
         }
     }
 }
@@ -56,9 +78,12 @@ impl Server {
 
     fn answer(&self, request: &[u8], asked: Timestamp<Utc>) -> Packet {
         let request = Packet::decode(request).expect("our own request");
-        let t2 = asked + self.out + self.error;
+        let even = asked + self.out + self.error;
+        let t2 = even + self.leaping.map_or(Span::ZERO, |leaping| leaping.correction(even));
+        let warns = |leaping: &Leaping| leaping.announces && t2 < leaping.leap.at;
+        let warning = self.leaping.filter(warns).map(|leaping| leaping.leap.warning());
         Packet {
-            leap: self.leap,
+            leap: warning.unwrap_or(self.leap),
             mode: Mode::Server,
             stratum: self.stratum,
             poll: 4,

@@ -3,5 +3,6 @@
 mod bench;
 mod faults;
 mod laws;
+mod leaps;
 mod packets;
 mod system_clock;
