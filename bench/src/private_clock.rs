@@ -116,3 +116,33 @@ fn u64_at(bytes: &[u8; STATE_BYTES], at: usize) -> u64 {
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_ne_bytes(word)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that a process on a private clock sees the stated error, and that it is known outside.
+    #[test]
+    fn a_private_clock_is_as_far_off_as_stated() {
+        let folder = tempfile::tempdir().unwrap();
+        let preload = Preload::compile(folder.path()).unwrap();
+        let state = folder.path().join("clock");
+        let mut child = Command::new("env")
+            .args(preload.environment(&state, -2.5, 0.0))
+            .args(["sh", "-c", "date +%s%N; read _"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut shown = String::new();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut lines, &mut shown).unwrap();
+        let clock = PrivateClock::open(&state).unwrap();
+        let (error, at) = (clock.error_s(), clock.error_at_s(shown.trim().parse().unwrap()));
+        for seen in [error.unwrap(), at.unwrap()] {
+            assert!((seen + 2.5).abs() < 1e-3, "{seen} s off instead of -2.5");
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}

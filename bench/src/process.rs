@@ -23,6 +23,8 @@ pub(crate) struct Process {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu_s: f64,
+    /// How often it was given the processor: context switches of all threads.
+    pub(crate) wakes: u64,
     pub(crate) rss_kib: u64,
     pub(crate) pss_kib: u64,
 }
@@ -68,10 +70,16 @@ impl Process {
 
     pub(crate) fn usage(&self) -> Usage {
         let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let tasks = fs::read_dir(proc.join("task")).into_iter().flatten().flatten();
-        let cpu_ns = tasks.filter_map(|task| {
-            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
+        let tasks: Vec<_> =
+            fs::read_dir(proc.join("task")).into_iter().flatten().flatten().collect();
+        let sum = |file: &str, number: &dyn Fn(&str) -> Option<u64>| -> u64 {
+            let read = |task: &fs::DirEntry| fs::read_to_string(task.path().join(file)).ok();
+            tasks.iter().filter_map(|task| number(&read(task)?)).sum()
+        };
+        let cpu_ns = sum("schedstat", &|text| text.split_whitespace().next()?.parse().ok());
+        let wakes = sum("status", &|text| {
+            let counts = text.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+            counts.map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
         });
         let memory = fs::read_to_string(proc.join("smaps_rollup")).unwrap_or_default();
         let kib = |key: &str| {
@@ -79,7 +87,8 @@ impl Process {
             line.split_whitespace().next()?.parse().ok()
         };
         Usage {
-            cpu_s: cpu_ns.sum::<u64>() as f64 * 1e-9,
+            cpu_s: cpu_ns as f64 * 1e-9,
+            wakes,
             rss_kib: kib("Rss:").unwrap_or(0),
             pss_kib: kib("Pss:").unwrap_or(0),
         }

@@ -9,7 +9,7 @@ use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -40,6 +40,7 @@ pub(crate) struct Link {
     listen: UdpSocket,
     server: SocketAddr,
     path: Path,
+    requests: Arc<AtomicU64>,
 }
 
 /// The proxy; stops when dropped.
@@ -54,7 +55,12 @@ impl Link {
     /// A path that begins at `address`, on a port of the system's choice.
     pub(crate) fn new(address: Ipv4Addr, server: SocketAddr, path: Path) -> Result<Self> {
         let listen = UdpSocket::bind((address, 0)).with_context(|| address.to_string())?;
-        Ok(Self { listen, server, path })
+        Ok(Self { listen, server, path, requests: Arc::default() })
+    }
+
+    /// Counts what the client sends.
+    pub(crate) fn requests(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.requests)
     }
 
     /// Where clients send to.
@@ -205,6 +211,7 @@ impl Worker {
 
     fn take_from_client(&mut self, link: usize) {
         while let Some((bytes, stamp, Some(client))) = receive(&self.links[link].listen) {
+            self.links[link].requests.fetch_add(1, Ordering::Relaxed);
             if let Some(session) = self.session(link, client, stamp) {
                 self.hold(session, link, true, bytes, stamp);
             }
@@ -276,4 +283,39 @@ fn receive(socket: &UdpSocket) -> Option<(Vec<u8>, i64, Option<SocketAddr>)> {
     };
     bytes.truncate(length);
     Some((bytes, stamp.filter(|ns| *ns != 0).unwrap_or_else(clock::realtime), from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delay::Delay;
+    use std::time::{Duration, Instant};
+
+    /// Proves that a packet and its answer each get their delay, and that a lossy path loses.
+    #[test]
+    fn packets_are_held_and_lost() {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let target = server.local_addr().unwrap();
+        let path = Path::new(Delay::new(30_000.0, 0.0), Delay::new(50_000.0, 0.0));
+        let link = |path| Link::new(Ipv4Addr::LOCALHOST, target, path).unwrap();
+        let (held, lost) = (link(path), link(path.losing(1.0)));
+        let (to, nowhere) = (held.address().unwrap(), lost.address().unwrap());
+        let requests = held.requests();
+        let proxy = Proxy::start(vec![held, lost], 1).unwrap();
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let (started, mut bytes) = (Instant::now(), [0; 8]);
+        client.send_to(b"lost", nowhere).unwrap();
+        client.send_to(b"up", to).unwrap();
+        let (length, from) = server.recv_from(&mut bytes).unwrap();
+        assert_eq!(&bytes[..length], b"up");
+        assert!(started.elapsed() >= Duration::from_millis(30));
+        server.send_to(b"down", from).unwrap();
+        let (length, from) = client.recv_from(&mut bytes).unwrap();
+        assert_eq!((&bytes[..length], from), (&b"down"[..], to));
+        assert!(started.elapsed() >= Duration::from_millis(80));
+        assert_eq!(requests.load(Ordering::Relaxed), 1);
+        assert!(proxy.lateness_us().unwrap()[0] >= 0.0);
+    }
 }

@@ -118,18 +118,22 @@ fn table(text: &mut String, scores: &[Score], only_costs: bool) {
     if !only_costs {
         let _ = write!(
             text,
-            "{:>10}{:>10}{:>10}{:>12}{:>12}{:>9}{:>10}{:>9}",
-            "RMS us", "99 % us", "mean us", "half-w. us", "max us", "covers", "answers", "pkt/min"
+            "{:>10}{:>10}{:>10}{:>12}{:>12}{:>9}{:>10}",
+            "RMS us", "99 % us", "mean us", "half-w. us", "max us", "covers", "answers"
         );
     }
-    let _ = writeln!(text, "{:>11}{:>9}{:>9}", "CPU ms/min", "RSS KiB", "PSS KiB");
+    let _ = writeln!(
+        text,
+        "{:>9}{:>12}{:>11}{:>9}{:>9}",
+        "pkt/min", "CPU ms/min", "wakes/min", "RSS KiB", "PSS KiB"
+    );
     for score in scores {
         let _ = write!(text, "  {:<26}", score.client);
         if !only_costs {
             let us = |s: f64| s * 1e6;
             let _ = write!(
                 text,
-                "{:>10.2}{:>10.2}{:>10.2}{:>12.1}{:>12.1}{:>8.2}%{:>9.1}%{:>9.1}",
+                "{:>10.2}{:>10.2}{:>10.2}{:>12.1}{:>12.1}{:>8.2}%{:>9.1}%",
                 us(score.rms_s),
                 us(score.p99_s),
                 us(score.mean_error_s),
@@ -137,13 +141,14 @@ fn table(text: &mut String, scores: &[Score], only_costs: bool) {
                 us(score.half_width_max_s),
                 score.coverage * 100.0,
                 score.answered * 100.0,
-                score.packets_per_minute,
             );
         }
         let _ = writeln!(
             text,
-            "{:>11.2}{:>9}{:>9}",
+            "{:>9.1}{:>12.2}{:>11.0}{:>9}{:>9}",
+            score.packets_per_minute,
             score.cpu_s_per_minute * 1e3,
+            score.wakes_per_minute,
             score.rss_kib,
             score.pss_kib
         );

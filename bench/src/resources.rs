@@ -1,5 +1,8 @@
 //! What a client costs that nobody asks anything: four sources, no private clock, no output.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use anyhow::{Context, Result};
 
 use crate::cells::Server;
@@ -25,14 +28,20 @@ const NO_COLLECTOR: &str = "http://127.0.0.1:9";
 pub(crate) struct Idle {
     name: String,
     process: Process,
+    requests: Vec<Arc<AtomicU64>>,
+}
+
+/// What is to be started.
+#[derive(Debug)]
+pub(crate) struct Order {
+    name: String,
+    client: Client,
+    task: Task,
+    requests: Vec<Arc<AtomicU64>>,
 }
 
 /// The clients that need no private clock: those that do not steer.
-pub(crate) fn tasks(
-    lab: &Lab,
-    clients: &[Client],
-    links: &mut Vec<Link>,
-) -> Result<Vec<(String, Client, Task)>> {
+pub(crate) fn tasks(lab: &Lab, clients: &[Client], links: &mut Vec<Link>) -> Result<Vec<Order>> {
     let mut tasks = Vec::new();
     for client in clients {
         let collectors: &[_] = match &client.kind {
@@ -41,40 +50,44 @@ pub(crate) fn tasks(
             _ => &[],
         };
         for (suffix, collector) in collectors {
-            let mut servers = Vec::new();
+            let (mut servers, mut requests) = (Vec::new(), Vec::new());
             for _ in 0..SOURCES {
                 let link = lab.link(Server::Honest, Path::symmetric(200.0, 20.0))?;
                 servers.push(link.address()?);
+                requests.push(link.requests());
                 links.push(link);
             }
             let name = format!("{}{suffix}", client.name);
             let folder = lab.folder.join(format!("{CELL}-{}", name.replace([' ', '/'], "-")));
             let task = Task { servers, polls: POLL..=POLL, folder, collector: *collector };
-            tasks.push((name, client.clone(), task));
+            tasks.push(Order { name, client: client.clone(), task, requests });
         }
     }
     Ok(tasks)
 }
 
-pub(crate) fn start(tasks: Vec<(String, Client, Task)>) -> Result<Vec<Idle>> {
-    let start = |(name, client, task): (String, Client, Task)| {
+pub(crate) fn start(orders: Vec<Order>) -> Result<Vec<Idle>> {
+    let start = |Order { name, client, task, requests }| {
         let (program, mut arguments) = client.command(&task)?;
         arguments.retain(|argument| argument != "--json");
         let log = task.folder.join("log");
         let process =
             Process::start(program, arguments, &[], log, false).with_context(|| name.clone())?;
-        Ok(Idle { name, process })
+        Ok(Idle { name, process, requests })
     };
-    tasks.into_iter().map(start).collect()
+    orders.into_iter().map(start).collect()
 }
 
 impl Idle {
-    pub(crate) fn usage(&self) -> Usage {
-        self.process.usage()
+    /// What it used and sent so far.
+    pub(crate) fn so_far(&self) -> (Usage, u64) {
+        let sent = self.requests.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        (self.process.usage(), sent)
     }
 
-    pub(crate) fn score(&self, repeat: u32, seconds: f64, before: Usage) -> Score {
-        let costs = Costs { seconds, packets: 0, before, after: self.usage() };
+    pub(crate) fn score(&self, repeat: u32, seconds: f64, begin: (Usage, u64)) -> Score {
+        let (after, sent) = self.so_far();
+        let costs = Costs { seconds, packets: sent - begin.1, before: begin.0, after };
         Score::of(CELL, repeat, &self.name, &[], &[costs])
     }
 }

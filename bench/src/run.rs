@@ -67,7 +67,7 @@ pub(crate) fn run(lab: &Lab, plan: &Plan, repeat: u32) -> Result<Outcome> {
     wait(plan.warm_up, &mut groups)?;
     let begin = |group: &Group| group.running.iter().map(Begin::of).collect::<Vec<_>>();
     let begins: Vec<_> = groups.iter().map(begin).collect();
-    let idle_before: Vec<_> = idle.iter().map(resources::Idle::usage).collect();
+    let idle_before: Vec<_> = idle.iter().map(resources::Idle::so_far).collect();
     let started = Instant::now();
     wait(plan.measured, &mut groups)?;
     let seconds = started.elapsed().as_secs_f64();

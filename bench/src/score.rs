@@ -35,6 +35,7 @@ pub(crate) struct Score {
     pub(crate) coverage: f64,
     pub(crate) packets_per_minute: f64,
     pub(crate) cpu_s_per_minute: f64,
+    pub(crate) wakes_per_minute: f64,
     pub(crate) rss_kib: u64,
     pub(crate) pss_kib: u64,
 }
@@ -79,6 +80,8 @@ impl Score {
             coverage: mean(&|r| f64::from(u8::from(r.lo <= 0.0 && 0.0 <= r.hi))),
             packets_per_minute: each(&|c| c.packets as f64) / minutes,
             cpu_s_per_minute: each(&|c| c.after.cpu_s - c.before.cpu_s) / minutes,
+            wakes_per_minute: each(&|c| (c.after.wakes.saturating_sub(c.before.wakes)) as f64)
+                / minutes,
             rss_kib: each(&|c| c.after.rss_kib as f64) as u64,
             pss_kib: each(&|c| c.after.pss_kib as f64) as u64,
         }
@@ -105,7 +108,7 @@ mod tests {
     fn figures_are_what_they_are_called() {
         let reading = |error, lo, hi| Reading { at: 0.0, error, lo, hi };
         let readings = [reading(3.0, -1.0, 5.0), reading(-4.0, -6.0, -2.0)];
-        let usage = |cpu_s| Usage { cpu_s, rss_kib: 7, pss_kib: 5 };
+        let usage = |cpu_s| Usage { cpu_s, wakes: 3, rss_kib: 7, pss_kib: 5 };
         let costs = Costs { seconds: 120.0, packets: 8, before: usage(1.0), after: usage(2.0) };
         let score = Score::of("cell", 1, "client", &readings, &[costs]);
         assert_eq!((score.rms_s, score.p99_s), (12.5_f64.sqrt(), 4.0));
