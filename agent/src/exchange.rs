@@ -44,7 +44,7 @@ pub(crate) struct Request {
     pub(crate) source: SourceId,
     pub(crate) server: SocketAddr,
     pub(crate) token: SendToken,
-    pub(crate) packet: [u8; 48],
+    pub(crate) packet: Vec<u8>,
 }
 
 /// Sends the request and tells what comes of it, until the patience ends or the task is aborted.

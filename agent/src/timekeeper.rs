@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use agent_core::nts::NtsFailure;
 use agent_core::{Action, ClockReading, Engine, EngineConfig, SourceId};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
@@ -189,6 +190,10 @@ impl Timekeeper {
             match action {
                 Action::Resolve(source) => self.slots.resolve(source),
                 Action::Steer(_) => {}
+                Action::ExchangeKeys { source } => {
+                    let why = NtsFailure::Connection;
+                    self.engine.handle_keys_failed(clock::raw(), source, why);
+                }
                 Action::Send { source, token, packet } => match self.slots.address(source) {
                     Some(server) => {
                         let request = Request { source, server, token, packet };

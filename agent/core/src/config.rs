@@ -3,6 +3,7 @@ use alloc::string::String;
 use timebase::{Ppb, Span};
 
 use crate::DisciplineConfig;
+use crate::ntp::SymmetricKey;
 
 /// What the engine assumes and how far it goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +47,54 @@ pub struct SourceConfig {
     pub max_poll_log2: i8,
     /// Whether to start with a burst of four quick requests.
     pub iburst: bool,
+    /// Whether to send such a burst at every poll, as long as the server answers.
+    pub burst: bool,
+    /// Whether to use the server's exact sending stamps (RFC 9769) if it gives them.
+    pub interleaved: bool,
+    /// How its answers prove who sent them.
+    pub auth: AuthConfig,
+    /// What part it takes in the selection.
+    pub options: SourceOptions,
+}
+
+impl Default for SourceConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            min_poll_log2: 6,
+            max_poll_log2: 8,
+            iburst: true,
+            burst: false,
+            interleaved: true,
+            auth: AuthConfig::None,
+            options: SourceOptions::default(),
+        }
+    }
+}
+
+/// How the packets of a source are authenticated. Answers that are not, as configured, are refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AuthConfig {
+    /// Not at all.
+    #[default]
+    None,
+    /// By a key that client and server share.
+    Key(SymmetricKey),
+    /// By Network Time Security (RFC 8915).
+    Nts,
+}
+
+/// What part a source takes in the selection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceOptions {
+    /// Only watch it.
+    pub noselect: bool,
+    /// Estimate from this one and others preferred, while they agree.
+    pub prefer: bool,
+    /// It is right where sources that are not trusted contradict it.
+    pub trust: bool,
+    /// No window without it.
+    pub require: bool,
 }
 
 /// A source's number, in the order of [`crate::Engine::add_source`].

@@ -13,6 +13,7 @@ use crate::discipline::Controller;
 use crate::estimate::{Oscillator, Rate, Track, combine};
 use crate::events::EventLog;
 use crate::leap::LeapScale;
+use crate::nts::{NtsFailure, NtsKeys};
 use crate::select::{Assessment, assess};
 use crate::source::Source;
 use crate::step::StepDetector;
@@ -42,7 +43,7 @@ const MAX_SOURCES: usize = u16::MAX as usize;
 /// let clock = ClockReading { raw, realtime: Timestamp::from_ns(0), uncertainty: Span::ZERO };
 /// let mut engine = Engine::new(EngineConfig::default(), [1; 32], clock);
 /// let source = engine.add_source(raw, SourceConfig {
-///     name: "ntp.example.net".into(), min_poll_log2: 4, max_poll_log2: 6, iburst: true,
+///     name: "ntp.example.net".into(), min_poll_log2: 4, max_poll_log2: 6, ..SourceConfig::default()
 /// });
 /// assert_eq!(engine.poll_action(), Some(Action::Resolve(source)));
 /// engine.handle_resolved(raw, source, "192.0.2.1:123".into());
@@ -119,6 +120,34 @@ impl Engine {
         let config = self.config;
         if let Some(source) = self.source(source) {
             source.handle_resolved(now, address, &config);
+        }
+        self.reassess();
+    }
+
+    /// Keys were established with `source`. If that named another server to ask
+    /// ([`NtsKeys::server`]), [`handle_resolved`](Self::handle_resolved) with its address comes first.
+    pub fn handle_keys(&mut self, now: Timestamp<Raw>, source: SourceId, keys: NtsKeys) {
+        self.at(now);
+        if let Some(source) = self.source(source) {
+            source.handle_keys(now, keys);
+        }
+        self.reassess();
+    }
+
+    /// No keys could be established with `source`; the engine asks again after a while.
+    pub fn handle_keys_failed(&mut self, now: Timestamp<Raw>, source: SourceId, why: NtsFailure) {
+        self.at(now);
+        if let Some(source) = self.source(source) {
+            source.handle_keys_failed(now, why);
+        }
+        self.reassess();
+    }
+
+    /// Whether to ask `source` at all: one that is offline is not, and has no vote.
+    pub fn set_online(&mut self, now: Timestamp<Raw>, source: SourceId, online: bool) {
+        self.at(now);
+        if let Some(source) = self.source(source) {
+            source.set_online(now, online);
         }
         self.reassess();
     }

@@ -1,3 +1,5 @@
+use alloc::vec::Vec;
+
 use timebase::{Host, Raw, Span, StampKind, Timestamp};
 
 use crate::{SourceId, Steer};
@@ -74,7 +76,13 @@ pub enum Action {
         /// To be given back with the time of sending, or on failure.
         token: SendToken,
         /// The request.
-        packet: [u8; crate::ntp::PACKET_LEN],
+        packet: Vec<u8>,
+    },
+    /// Establish keys with this source (RFC 8915 section 4, [`crate::nts::ke`]) and call
+    /// [`crate::Engine::handle_keys`] or [`crate::Engine::handle_keys_failed`].
+    ExchangeKeys {
+        /// With whom.
+        source: SourceId,
     },
     /// Look the name of this source up (again) and call [`crate::Engine::handle_resolved`].
     Resolve(SourceId),

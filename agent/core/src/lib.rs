@@ -26,6 +26,7 @@ mod events;
 mod io;
 mod leap;
 pub mod ntp;
+pub mod nts;
 mod random;
 mod refused;
 mod select;
@@ -34,7 +35,7 @@ mod source;
 pub mod spool;
 mod step;
 
-pub use config::{EngineConfig, SourceConfig, SourceId};
+pub use config::{AuthConfig, EngineConfig, SourceConfig, SourceId, SourceOptions};
 pub use discipline::{
     ClockStatus, DisciplineConfig, LearnedFrequency, Refusal, Steer, SteerError, Steering,
 };

@@ -2,11 +2,13 @@
 
 mod client;
 mod era;
+mod key;
 mod kiss;
 mod packet;
 mod poll;
 
 pub(crate) use client::{Answer, Client};
 pub use era::{from_utc, to_utc};
+pub use key::{KeyAlgorithm, SymmetricKey};
 pub use kiss::Kiss;
 pub use packet::{Mode, PACKET_LEN, Packet, short_format};

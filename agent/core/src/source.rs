@@ -1,6 +1,7 @@
 //! One time source: when it is polled, what its answers give, and whether it has a vote.
 
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use timebase::{
     Authentication, Bounds, Leap, Raw, SourceKind, SourceReport, Span, StampKind, Timestamp,
@@ -9,7 +10,8 @@ use timebase::{
 
 use crate::crossing::Crossing;
 use crate::estimate::{Rate, Taken, Track};
-use crate::ntp::{Answer, Client, PACKET_LEN, Packet};
+use crate::ntp::{Answer, Client, Packet};
+use crate::nts::{NtsFailure, NtsKeys};
 use crate::{EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
 
 /// First and longest wait between two look-ups of a name that does not resolve.
@@ -43,6 +45,7 @@ pub(crate) struct Source {
     chances_missed: u32,
     lookup_at: Option<Timestamp<Raw>>,
     lookup_wait: Span,
+    online: bool,
     accepted: u64,
     refused: u64,
 }
@@ -67,6 +70,7 @@ impl Source {
             address: String::new(),
             lookup_at: Some(now),
             lookup_wait: LOOKUP_AGAIN.0,
+            online: true,
             accepted: 0,
             refused: 0,
             config,
@@ -84,6 +88,9 @@ impl Source {
 
     /// Why it has no vote among the sources that answer; `None` if it has one.
     pub(crate) fn standing(&self) -> Option<Verdict> {
+        if !self.online {
+            return Some(Verdict::Unusable(Unusable::Offline));
+        }
         if self.client.denied() {
             return Some(Verdict::Unusable(Unusable::Denied));
         }
@@ -111,7 +118,8 @@ impl Source {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Timestamp<Raw>> {
-        let client = if self.address.is_empty() { None } else { self.client.next_timeout() };
+        let asks = self.online && !self.address.is_empty();
+        let client = if asks { self.client.next_timeout() } else { None };
         [client, self.lookup_at].into_iter().flatten().min()
     }
 
@@ -127,8 +135,8 @@ impl Source {
         if address != self.address {
             let fresh = Self::new(self.id, self.config.clone(), engine, now);
             let (accepted, refused, verdict) = (self.accepted, self.refused, self.verdict);
-            let crossing = self.crossing.anew();
-            *self = Self { address, accepted, refused, verdict, crossing, ..fresh };
+            let (crossing, online) = (self.crossing.anew(), self.online);
+            *self = Self { address, online, accepted, refused, verdict, crossing, ..fresh };
         }
         self.lookup_wait = LOOKUP_AGAIN.0;
         self.lookup_at = self.client.denied().then(|| now + LOOKUP_DENIED);
@@ -167,8 +175,8 @@ impl Source {
         &mut self,
         now: Timestamp<Raw>,
         random: &mut Random,
-    ) -> Option<(SendToken, [u8; PACKET_LEN])> {
-        if self.address.is_empty() {
+    ) -> Option<(SendToken, Vec<u8>)> {
+        if self.address.is_empty() || !self.online {
             return None;
         }
         self.client.poll_request(now, random)
@@ -212,6 +220,20 @@ impl Source {
     pub(crate) fn handle_jump(&mut self, now: Timestamp<Raw>) {
         self.track.forget();
         self.client.abandon(now);
+    }
+
+    /// Keys for the association.
+    pub(crate) fn handle_keys(&mut self, _now: Timestamp<Raw>, _keys: NtsKeys) {}
+
+    /// No keys for now.
+    pub(crate) fn handle_keys_failed(&mut self, _now: Timestamp<Raw>, _why: NtsFailure) {}
+
+    /// Whether to ask at all.
+    pub(crate) fn set_online(&mut self, now: Timestamp<Raw>, online: bool) {
+        if online && !self.online {
+            self.client.abandon(now);
+        }
+        self.online = online;
     }
 
     fn take(&mut self, answer: &Answer) -> Result<(), Refused> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use agent_core::nts::NtsFailure;
 use agent_core::{Action, ClockReading, Engine, SendToken, SourceConfig, SourceId, Stamp};
 use timebase::{
     BootId, Discipliner, HostId, KernelClock, Ppb, Raw, Report, Seq, SmearState, Span, StampKind,
@@ -195,7 +196,8 @@ impl SimHost {
         let (min_poll_log2, max_poll_log2) = config.poll_log2;
         for link in &config.links {
             let name = link.name.clone();
-            let source = SourceConfig { name, min_poll_log2, max_poll_log2, iburst: true };
+            let source =
+                SourceConfig { name, min_poll_log2, max_poll_log2, ..SourceConfig::default() };
             engine.add_source(raw, source);
         }
         engine.handle_started(reading, self.boots > 1);
@@ -306,6 +308,9 @@ impl SimHost {
             match action {
                 Action::Resolve(source) => up.resolve(source, &self.config.links, now.raw),
                 Action::Steer(_) => {}
+                Action::ExchangeKeys { source } => {
+                    up.engine.handle_keys_failed(now.raw, source, NtsFailure::Connection);
+                }
                 Action::Send { source, token, packet } => {
                     let since = at - self.epoch;
                     let link = self.config.links.get(usize::from(source.0));

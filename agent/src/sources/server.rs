@@ -127,6 +127,9 @@ impl Asking {
             min_poll_log2,
             max_poll_log2: server.max_poll.unwrap_or(self.max_poll).max(min_poll_log2),
             iburst: server.iburst.unwrap_or(self.iburst),
+            burst: server.burst,
+            interleaved: server.interleaved,
+            ..SourceConfig::default()
         }
     }
 }

@@ -1,7 +1,9 @@
+use alloc::vec::Vec;
+
 use timebase::{Exchange, Leap, Raw, Span, StampKind, Timestamp};
 
 use super::poll::Poll;
-use super::{Kiss, Mode, PACKET_LEN, Packet, to_utc};
+use super::{Kiss, Mode, Packet, to_utc};
 use crate::{Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
 
 /// An answer that comes later than this is as good as lost: its bounds would be a second wide.
@@ -113,7 +115,7 @@ impl Client {
         &mut self,
         now: Timestamp<Raw>,
         random: &mut Random,
-    ) -> Option<(SendToken, [u8; PACKET_LEN])> {
+    ) -> Option<(SendToken, Vec<u8>)> {
         if self.denied || self.request.is_some() || self.next > now {
             return None;
         }
@@ -122,7 +124,7 @@ impl Client {
         let nonce = random.next_u64() | 1;
         self.request =
             Some(Request { serial: self.serial, nonce, asked: now, sent: None, answer: None });
-        Some((SendToken::new(self.id, self.serial), Packet::request(nonce).encode()))
+        Some((SendToken::new(self.id, self.serial), Packet::request(nonce).encode().to_vec()))
     }
 
     pub(crate) fn handle_sent(

@@ -133,7 +133,7 @@ impl Bench {
                     name: format!("server-{i}"),
                     min_poll_log2: poll_log2,
                     max_poll_log2: poll_log2 + 2,
-                    iburst: true,
+                    ..SourceConfig::default()
                 },
             );
             if server.named {
@@ -220,11 +220,11 @@ impl Bench {
     }
 
     /// Waits for the next request and takes it off the wire.
-    pub(crate) fn intercept(&mut self) -> (SourceId, SendToken, [u8; 48]) {
+    pub(crate) fn intercept(&mut self) -> (SourceId, SendToken, Vec<u8>) {
         for _ in 0..100 {
             match self.engine.poll_action() {
                 Some(Action::Send { source, token, packet }) => return (source, token, packet),
-                Some(Action::Resolve(_) | Action::Steer(_)) => {}
+                Some(Action::Resolve(_) | Action::Steer(_) | Action::ExchangeKeys { .. }) => {}
                 None => {
                     let next = self.engine.next_timeout().expect("a plan");
                     self.now = self.now.max(self.utc_at(next));
