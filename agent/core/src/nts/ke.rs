@@ -265,7 +265,9 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    fn response(records: &[(u16, &[u8])]) -> Vec<u8> {
+    type Plain<'a> = (u16, &'a [u8]);
+
+    fn response(records: &[Plain]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (kind, body) in records {
             push(&mut bytes, *kind, body);
@@ -273,11 +275,11 @@ mod tests {
         bytes
     }
 
-    const PROTOCOL: (u16, &[u8]) = (0x8001, &[0, 0]);
-    const SIV: (u16, &[u8]) = (0x8004, &[0, 15]);
-    const GCM: (u16, &[u8]) = (0x8004, &[0, 30]);
-    const COOKIE: (u16, &[u8]) = (5, &[7; 100]);
-    const END: (u16, &[u8]) = (0x8000, &[]);
+    const PROTOCOL: Plain = (0x8001, &[0, 0]);
+    const SIV: Plain = (0x8004, &[0, 15]);
+    const GCM: Plain = (0x8004, &[0, 30]);
+    const COOKIE: Plain = (5, &[7; 100]);
+    const END: Plain = (0x8000, &[]);
 
     /// Proves the octets of a request against RFC 8915 section 4.
     #[test]
@@ -331,7 +333,7 @@ mod tests {
     /// Proves each refusal, on an otherwise good response.
     #[test]
     fn bad_responses_are_refused_with_the_reason() {
-        let cases: [(&[(u16, &[u8])], KeError); 15] = [
+        let cases: [(&[Plain], KeError); 15] = [
             (&[PROTOCOL, SIV, COOKIE, (0xc321, &[]), END], KeError::UnknownCritical(0x4321)),
             (&[(0x8002, &[0, 1]), END], KeError::Error(1)),
             (&[PROTOCOL, SIV, COOKIE, (0x8003, &[0, 9]), END], KeError::Warning(9)),
