@@ -5,4 +5,5 @@ mod faults;
 mod laws;
 mod leaps;
 mod packets;
+mod refclocks;
 mod system_clock;
