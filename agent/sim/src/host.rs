@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use agent_core::nts::NtsFailure;
 use agent_core::{Action, ClockReading, Engine, SendToken, SourceConfig, SourceId, Stamp};
 use timebase::{
-    BootId, Discipliner, HostId, KernelClock, Ppb, Raw, Report, Seq, SmearState, Span, StampKind,
-    Timestamp, Utc,
+    BootId, Bounds, Discipliner, HostId, KernelClock, Ppb, Raw, Report, Seq, SmearState, Span,
+    StampKind, Timestamp, Utc,
 };
 
+use crate::naive::Naive;
 use crate::server::{Arrival, Memory};
 use crate::{Answering, Fault, HostConfig, Oscillator, Rng, SourceLink, SystemClock};
 
@@ -50,6 +51,8 @@ struct Flying {
     packet: Vec<u8>,
     /// Where it goes: to the server at this address, or home.
     to: Option<String>,
+    /// When the request was sent.
+    sent: Timestamp<Raw>,
 }
 
 /// What lives from one boot to the next.
@@ -64,6 +67,8 @@ struct Running {
     sent: u64,
     /// What each source's server remembers of this host, and where the host believes it to be.
     servers: Vec<(Memory, String)>,
+    /// What a simple client would make of the first source's last answer.
+    naive: Option<Naive>,
     /// Nothing runs before this.
     idle_until: Timestamp<Utc>,
     next_seq: Seq,
@@ -129,12 +134,16 @@ impl SimHost {
 
     /// What the engine would report at true time `now`. Asking changes nothing.
     pub fn status(&mut self, now: Timestamp<Utc>) -> Option<SimReport> {
-        let utc = self.utc(now, SmearState::None);
         let up = self.up.as_mut().filter(|up| up.idle_until <= now)?;
         let reading = up.reading(now);
         let report = up.engine.status(reading, up.kernel(), Discipliner::Chronyd);
-        let true_error = reading.realtime.error_against(utc);
-        Some(SimReport { boot: up.boot, at: now, report, true_error })
+        let boot = up.boot;
+        Some(self.against_truth(boot, now, report))
+    }
+
+    /// What a simple client would take for certain about `raw − UTC`, by its last answer alone.
+    pub(crate) fn naive(&self, raw: Timestamp<Raw>, drift_ppm: f64) -> Option<Bounds> {
+        self.up.as_ref()?.naive.map(|naive| naive.window(raw, drift_ppm))
     }
 
     /// UTC at true time `now`, leap second applied, or as a smearing clock tells it.
@@ -142,6 +151,12 @@ impl SimHost {
         let since = now - self.epoch;
         let leap = |leap: crate::Leap| leap.correction(since) + leap.smear_error(smear, since);
         now + self.config.leap.map_or(Span::ZERO, leap)
+    }
+
+    /// The truth beside a report: UTC as its sources tell it, smeared if they all smear.
+    fn against_truth(&self, boot: BootId, at: Timestamp<Utc>, report: Report) -> SimReport {
+        let true_error = report.realtime.error_against(self.utc(at, report.smear));
+        SimReport { boot, at, report, true_error }
     }
 
     /// Lets the world run until true time `now`; reports made on the way are added to `out`.
@@ -212,6 +227,7 @@ impl SimHost {
             flying: BTreeMap::new(),
             sent: 0,
             servers: vec![Default::default(); config.links.len()],
+            naive: None,
             idle_until: at,
             next_seq: Seq((uptime * 1000.0) as u64),
             // Hosts were not started together: spread their reports over the interval.
@@ -321,10 +337,12 @@ impl SimHost {
         }
         if up.next_report <= now.raw || up.engine.wants_report() {
             let now = up.reading(at);
-            out.push(up.report(at, utc, now));
+            let report = up.report(now);
+            let boot = up.boot;
             if up.next_report <= now.raw {
                 up.next_report = up.next_report + self.config.report_every;
             }
+            out.push(self.against_truth(boot, at, report));
         }
     }
 }
@@ -372,7 +390,7 @@ impl Running {
         for delay in delays {
             self.sent += 1;
             let to = Some(address.clone());
-            let flying = Flying { source, packet: packet.to_vec(), to };
+            let flying = Flying { source, packet: packet.to_vec(), to, sent: raw };
             self.flying.insert((at + *delay, self.sent), flying);
         }
     }
@@ -386,11 +404,14 @@ impl Running {
         rng: &mut Rng,
         raw: Timestamp<Raw>,
     ) {
-        let Flying { source, packet, to } = flying;
+        let Flying { source, packet, to, sent } = flying;
         let Some(to) = to else {
             let stamp = self.stamp(raw);
             // A refusal is counted by the engine; the world goes on.
-            let _ = self.engine.handle_datagram(raw, source, &packet, stamp);
+            let taken = self.engine.handle_datagram(raw, source, &packet, stamp);
+            if taken.is_ok() && source.0 == 0 {
+                self.naive = Naive::new(sent, &packet, raw);
+            }
             return;
         };
         let index = usize::from(source.0);
@@ -404,7 +425,7 @@ impl Running {
         };
         for delay in link.path.home(arrival.since, rng) {
             self.sent += 1;
-            let flying = Flying { source, packet: answer.clone(), to: None };
+            let flying = Flying { source, packet: answer.clone(), to: None, sent };
             self.flying.insert((arrival.at + after + delay, self.sent), flying);
         }
     }
@@ -435,12 +456,10 @@ impl Running {
         }
     }
 
-    fn report(&mut self, at: Timestamp<Utc>, utc: Timestamp<Utc>, now: ClockReading) -> SimReport {
+    fn report(&mut self, now: ClockReading) -> Report {
         let seq = self.next_seq;
         self.next_seq = Seq(seq.0 + 1);
-        let report = self.engine.report(now, seq, self.kernel(), Discipliner::Chronyd);
-        let true_error = now.realtime.error_against(utc);
-        SimReport { boot: self.boot, at, report, true_error }
+        self.engine.report(now, seq, self.kernel(), Discipliner::Chronyd)
     }
 }
 

@@ -10,10 +10,12 @@ mod clock;
 mod config;
 mod host;
 mod leap;
+mod naive;
 mod network;
 mod oscillator;
 mod rng;
 mod server;
+mod trial;
 
 pub use clock::{Steering, SystemClock};
 pub use config::{Fault, HostConfig, SourceLink};
@@ -23,3 +25,4 @@ pub use network::{Congestion, Outages, Path, Queueing, Route};
 pub use oscillator::{Crystal, Oscillator, RateStep, Swing};
 pub use rng::Rng;
 pub use server::{Answering, Lie, Server};
+pub use trial::{Tally, Trial};

@@ -1,0 +1,39 @@
+//! What scenarios are built from.
+
+use agent_sim::{HostConfig, Path, Server, SourceLink};
+use timebase::Span;
+
+/// An ordinary host with these sources.
+pub(crate) fn world(links: Vec<SourceLink>) -> HostConfig {
+    HostConfig { links, ..HostConfig::default() }
+}
+
+/// A source on a local network.
+pub(crate) fn source(name: &str, server: Server) -> SourceLink {
+    SourceLink::new(name, Path::default(), server)
+}
+
+/// `count` honest sources on a local network.
+pub(crate) fn good(count: usize) -> Vec<SourceLink> {
+    (0..count).map(|n| source(&format!("good-{n}"), Server::default())).collect()
+}
+
+pub(crate) const fn us(n: i64) -> Span {
+    Span::from_ns(n * 1000)
+}
+
+pub(crate) const fn ms(n: i64) -> Span {
+    Span::from_millis(n)
+}
+
+pub(crate) const fn secs(n: i64) -> Span {
+    Span::from_secs(n)
+}
+
+pub(crate) const fn minutes(n: i64) -> Span {
+    Span::from_secs(60 * n)
+}
+
+pub(crate) const fn hours(n: i64) -> Span {
+    Span::from_secs(3600 * n)
+}
