@@ -5,7 +5,8 @@
 //! Cure: beside two good ones its coming and going changes who takes part, and never the honesty of
 //! the window.
 
-use agent_sim::{Answering, Fault, HostConfig, Server, Trial};
+use agent_sim::{Answering, Fault, HostConfig, Server, SimReport, Trial};
+use timebase::SyncState;
 
 use crate::support::{good, hours, minutes, ms, world};
 
@@ -24,6 +25,11 @@ fn changes_nothing_for_the_others() {
     let beside = HostConfig { faults, ..world(good(3)) };
     let mut beside = Trial::honest(beside);
     beside.run(hours(6));
-    assert!(beside.tally.widest.times(2) < alone.tally.widest, "{:?}", beside.tally);
+    let holdovers = |trial: &Trial| {
+        let state = |made: &SimReport| made.report.state == SyncState::Holdover;
+        trial.reports.iter().filter(|made| state(made)).count()
+    };
+    assert!(holdovers(&alone) > 100, "{}", holdovers(&alone));
+    assert_eq!(holdovers(&beside), 0);
     assert!(beside.tally.widest < ms(15), "{:?}", beside.tally);
 }
