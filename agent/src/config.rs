@@ -67,6 +67,7 @@ pub struct Ntp {
     pub iburst: bool,
     pub min_sources: u16,
     pub drift_limit_ppm: u32,
+    pub rate_change_ppm: u32,
     #[serde(with = "text::optional")]
     pub keys_file: Option<PathBuf>,
     #[serde(with = "text::address")]
@@ -102,6 +103,11 @@ impl Ntp {
     /// The drift limit.
     pub fn drift_limit(&self) -> Ppb {
         Ppb::from_ppm(self.drift_limit_ppm.into())
+    }
+
+    /// How much the measured rate may change within an hour.
+    pub fn rate_change(&self) -> Ppb {
+        Ppb::from_ppm(self.rate_change_ppm.into())
     }
 }
 
@@ -203,6 +209,9 @@ impl Config {
         }
         if !DRIFT_PPM.contains(&self.ntp.drift_limit_ppm) {
             return wrong("ntp.drift-limit-ppm", "must be from 1 to 100000".to_owned());
+        }
+        if !(1..=self.ntp.drift_limit_ppm).contains(&self.ntp.rate_change_ppm) {
+            return wrong("ntp.rate-change-ppm", "must be from 1 to drift-limit-ppm".to_owned());
         }
         if !DSCP.contains(&self.ntp.dscp) {
             return wrong("ntp.dscp", "must be from 0 to 63".to_owned());

@@ -265,7 +265,11 @@ fn settings(config: &Config, reboot: bool, resumed: Option<Resumed>) -> Settings
     let ntp = &config.ntp;
     let chosen = sources::choose(ntp.all_servers());
     Settings {
-        engine: EngineConfig { drift_limit: ntp.drift_limit(), ..EngineConfig::default() },
+        engine: EngineConfig {
+            drift_limit: ntp.drift_limit(),
+            rate_change: ntp.rate_change(),
+            ..EngineConfig::default()
+        },
         servers: chosen.servers,
         asking: Asking { min_poll: ntp.min_poll, max_poll: ntp.max_poll, iburst: ntp.iburst },
         route: Route {

@@ -10,6 +10,10 @@ use crate::ntp::SymmetricKey;
 pub struct EngineConfig {
     /// ρ: the most that the raw oscillator may run fast or slow. Worst-case bounds rest on it.
     pub drift_limit: Ppb,
+    /// The rate that is measured within that limit may change by this much from one hour to the next,
+    /// even if it was never seen to change. At the drift limit, measuring narrows nothing, and no jump of
+    /// the rate can surprise.
+    pub rate_change: Ppb,
     /// Answers that claim a larger root distance are refused (RFC 5905 MAXDIST is 1.5 s; wider here,
     /// because a wide bound is still a true one).
     pub max_root_distance: Span,
@@ -27,6 +31,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             drift_limit: Ppb::from_ppm(50),
+            rate_change: Ppb::from_ppm(1),
             max_root_distance: Span::from_secs(3),
             max_window: Span::SECOND,
             leap_ambiguity: Span::from_secs(5),

@@ -87,7 +87,7 @@ impl Engine {
             started: now.raw,
             now: now.raw,
             clock: now,
-            oscillator: Oscillator::new(config.drift_limit),
+            oscillator: Oscillator::new(config.drift_limit, config.rate_change),
             steps: StepDetector::new(now),
             step_count: 0,
             stepped: false,

@@ -17,7 +17,7 @@ fn is_measured() {
         ..world(good(2))
     };
     let mut trial = Trial::honest(config);
-    trial.run(hours(24));
+    trial.run(hours(2)).recount().run(hours(22));
     assert!(trial.tally.naive.1 > 0, "{:?}", trial.tally);
     let made = trial.look_now();
     assert!(made.true_error > secs(3), "38 ppm for a day: {}", made.true_error);

@@ -1,23 +1,28 @@
-//! The servers are gone, and then the room warms up: the crystal runs 8 ppm faster.
+//! The servers are gone, and then the cooling fails: within the hour the crystal runs 8 ppm faster.
 //!
-//! Failure: a holdover that trusts the learned rate for ever loses the truth.
+//! Failure: a holdover by the learned rate expects 1 ppm of change in the first hour, and loses the
+//! truth.
 //!
-//! Cure: the learned rate counts for less the older it is: the window grows faster, and the truth
-//! stays inside.
+//! Cure: where the cooling may fail, `rate-change-ppm` says so: the window grows faster, and the
+//! truth stays inside.
 
 use agent_sim::{Crystal, Fault, HostConfig, RateStep, Trial};
-use timebase::SyncState;
+use timebase::{Ppb, SyncState};
 
 use crate::support::{good, hours, minutes, world};
 
 #[test]
-fn stays_inside_the_growing_window() {
+fn stays_inside_when_told_what_may_come() {
     let steps = vec![RateStep { after: hours(6), ppm: 8.0, settles: minutes(40) }];
     let crystal = Crystal { steps, ..Crystal::ordinary() };
-    let config = HostConfig { crystal, ..world(good(3)) };
-    let mut trial = Trial::honest(config).naive_drift_ppm(1.0);
-    trial.run(hours(5)).inflict(Fault::SourcesDie).recount();
-    trial.run(hours(12));
-    assert!(trial.tally.naive.1 > 0, "{:?}", trial.tally);
-    assert_eq!(trial.state(), SyncState::Holdover);
+    let mut config = HostConfig { crystal, ..world(good(3)) };
+
+    let mut trusting = Trial::unguarded(config.clone());
+    trusting.run(hours(5)).inflict(Fault::SourcesDie).run(hours(12));
+    assert!(trusting.tally.wrong > 0, "{:?}", trusting.tally);
+
+    config.engine.rate_change = Ppb::from_ppm(10);
+    let mut told = Trial::honest(config);
+    told.run(hours(5)).inflict(Fault::SourcesDie).run(hours(12));
+    assert_eq!(told.state(), SyncState::Holdover);
 }

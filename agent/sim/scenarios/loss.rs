@@ -5,7 +5,7 @@
 //! Cure: a lost answer is one answer fewer: the sources stay, and the window hardly grows.
 
 use agent_sim::{Path, Trial};
-use timebase::Verdict;
+use timebase::{SyncState, Verdict};
 
 use crate::support::{good, hours, ms, us, world};
 
@@ -19,6 +19,9 @@ fn costs_answers_and_not_sources() {
     trial.run(hours(24));
     assert!(trial.tally.availability() > 0.999, "{:?}", trial.tally);
     let gone = trial.reports.iter().flat_map(|made| &made.report.sources);
-    assert_eq!(gone.filter(|source| source.verdict == Verdict::Unreachable).count(), 0);
+    let gone = gone.filter(|source| source.verdict == Verdict::Unreachable).count();
+    assert!(gone * 100 < trial.reports.len(), "eight misses in a row are rare: {gone}");
+    let held = trial.reports.iter().filter(|made| made.report.state == SyncState::Holdover);
+    assert_eq!(held.count(), 0);
     assert!(trial.tally.half_width() < ms(5), "{}", trial.tally.half_width());
 }

@@ -39,6 +39,7 @@ mod route_change;
 mod rush_hour;
 mod slewed_clock;
 mod slow_liar;
+mod slow_warming_in_holdover;
 mod spikes;
 mod stepped_clock;
 mod stratum_16;
@@ -50,3 +51,36 @@ mod two_that_disagree;
 mod understated_root_distance;
 mod unsynchronised_server;
 mod wandering_servers;
+
+/// Every file here is a scenario that runs, and the table in README.md says what each one says of itself.
+#[test]
+fn the_readme_lists_every_scenario() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut rows = vec![];
+    for entry in std::fs::read_dir(here.join("scenarios")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if matches!(name.as_str(), "main" | "support") {
+            continue;
+        }
+        let module = format!("\nmod {name};");
+        assert!(include_str!("main.rs").contains(&module), "{name} is not in main.rs");
+        let text = std::fs::read_to_string(path).unwrap();
+        let words: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
+        let parts: Vec<String> = words
+            .split(|line| line.is_empty())
+            .map(|lines| lines.concat().trim().to_owned())
+            .collect();
+        let [title, failure, cure] = parts.as_slice() else { panic!("{name}: {parts:?}") };
+        let part = |text: &String, word| text.strip_prefix(word).expect(word).to_owned();
+        let (failure, cure) = (part(failure, "Failure: "), part(cure, "Cure: "));
+        rows.push(format!("| `{name}` | {title} | {failure} | {cure} |\n"));
+    }
+    rows.sort();
+    assert!(rows.len() >= 30, "{}", rows.len());
+    let head = "| name | what happens | failure | cure |\n|---|---|---|---|\n";
+    let table = format!("\n{head}{}", rows.concat());
+    let readme = std::fs::read_to_string(here.join("README.md")).unwrap();
+    let (_, found) = readme.split_once("-->\n").unwrap();
+    assert!(found == table, "the table in README.md should be:\n{table}");
+}

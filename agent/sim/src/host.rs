@@ -254,10 +254,8 @@ impl SimHost {
                 if let Some(up) = &mut self.up {
                     up.reading(at);
                     up.clock.step(by);
-                    let reading = up.reading(at);
-                    if up.idle_until <= at {
-                        up.engine.handle_clock(reading);
-                    }
+                    // The kernel says at once that the clock was set.
+                    self.next_clock_check = at;
                 }
             }
             Fault::Reboot { down } => {

@@ -6,9 +6,6 @@ use timebase::{Bounds, Ppb, RateBounds, Raw, Span, Timestamp};
 use super::{PointEstimate, Rate};
 use crate::select::region;
 
-/// The rate of even the best-kept crystal is taken to change by this much from one hour to the next: the
-/// least wander assumed, whatever was seen.
-const LEAST_WANDER: Ppb = Ppb::from_ppm(1);
 /// How much more than what was seen is taken to be possible.
 const SAFETY: f64 = 3.0;
 /// Blocks whose mean rates are compared.
@@ -34,10 +31,11 @@ const QUIETEST: f64 = 2e-9;
 /// * the **likely** rate, by regression, and how far it usually strays.
 ///
 /// Wander is learned from the differences of neighbouring block means, as an Allan deviation is: its
-/// limit is three times the largest difference seen lately, and at least 1 ppm.
+/// limit is three times the largest difference seen lately, and at least what is configured.
 #[derive(Clone, Debug)]
 pub(crate) struct Oscillator {
     ceiling: RateBounds,
+    least_wander: Ppb,
     measured: RateBounds,
     measured_at: Option<Timestamp<Raw>>,
     likely: Option<Rate>,
@@ -45,10 +43,11 @@ pub(crate) struct Oscillator {
 }
 
 impl Oscillator {
-    pub(crate) fn new(ceiling: Ppb) -> Self {
+    pub(crate) fn new(ceiling: Ppb, least_wander: Ppb) -> Self {
         let ceiling = RateBounds::within(ceiling);
         Self {
             ceiling,
+            least_wander,
             measured: ceiling,
             measured_at: None,
             likely: None,
@@ -58,13 +57,13 @@ impl Oscillator {
 
     /// The raw clock has jumped, or the rate did what it must not: only the ceiling is certain.
     pub(crate) fn forget(&mut self) {
-        *self = Self::new(self.ceiling.hi());
+        *self = Self::new(self.ceiling.hi(), self.least_wander);
     }
 
     /// The most that the rate may differ from its mean over the last hours.
     pub(crate) fn wander(&self) -> Ppb {
         let seen = self.blocks.largest().map_or(0.0, |seen| seen * SAFETY * 1e9);
-        LEAST_WANDER.max(Ppb::new(libm::ceil(seen) as i64))
+        self.least_wander.max(Ppb::new(libm::ceil(seen) as i64))
     }
 
     /// What each voting source proves about the rate, and the estimates they lead to.
