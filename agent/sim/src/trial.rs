@@ -98,11 +98,12 @@ impl Trial {
         let end = self.now + length;
         while self.now < end {
             self.now = end.min(self.now + LOOK_EVERY);
-            let before = self.reports.len();
-            self.host.advance(self.now, &mut self.reports);
-            for made in self.reports[before..].to_vec() {
-                self.look(&made);
+            let mut fresh = Vec::new();
+            self.host.advance(self.now, &mut fresh);
+            for made in &fresh {
+                self.look(made);
             }
+            self.reports.append(&mut fresh);
             if let Some(made) = self.host.status(self.now) {
                 self.look(&made);
                 self.look_naive(&made);
