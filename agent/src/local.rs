@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use timebase::Report;
 use tokio::io::{AsyncWriteExt, stdout};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -22,6 +22,8 @@ use crate::view::View;
 
 /// A reader that does not take its snapshot within this time is left.
 const READER_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for the time path to say what it knows now; it answers within a millisecond.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(500);
 /// How often `--json` prints.
 const PRINT_EVERY: Duration = Duration::from_secs(1);
 
@@ -30,6 +32,8 @@ const PRINT_EVERY: Duration = Duration::from_secs(1);
 pub struct Knowledge {
     /// From the time path; `None` before its first.
     pub snapshots: watch::Receiver<Option<Arc<Report>>>,
+    /// Asks the time path for one.
+    pub wanted: Arc<Notify>,
     /// From the uplink, if there is one.
     pub uplink: Option<watch::Receiver<UplinkState>>,
     /// From the spool, if there is one.
@@ -40,6 +44,16 @@ impl Knowledge {
     /// The latest snapshot.
     pub fn report(&self) -> Option<Arc<Report>> {
         self.snapshots.borrow().clone()
+    }
+
+    /// Has the time path make a snapshot of this moment: it makes none on its own between answers,
+    /// so that an idle host is not woken for what nobody reads.
+    pub async fn renew(&self) {
+        let mut snapshots = self.snapshots.clone();
+        snapshots.mark_unchanged();
+        self.wanted.notify_one();
+        // Without an answer the latest is shown, which says how old it is.
+        let _ = timeout(ANSWER_PATIENCE, snapshots.changed()).await;
     }
 
     /// Seconds since the latest snapshot.
@@ -78,6 +92,7 @@ pub async fn print_json(mut knowledge: Knowledge, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
+        knowledge.renew().await;
         let Some(text) = knowledge.json() else { return };
         if out.write_all(text.as_bytes()).await.is_err() || out.flush().await.is_err() {
             debug!("nobody reads the output any more");
@@ -126,6 +141,7 @@ impl StatusSocket {
                 tokio::time::sleep(READER_PATIENCE).await;
                 continue;
             };
+            knowledge.renew().await;
             // One after the other is enough for people, and bounds what readers can take.
             if let Some(text) = knowledge.json() {
                 let _ = timeout(READER_PATIENCE, stream.write_all(text.as_bytes())).await;

@@ -87,8 +87,10 @@ async fn run_parts(config: &Config, output: Output) -> Result<()> {
     };
 
     let (snapshots, snapshot) = watch::channel(None);
+    let wanted = Arc::new(Notify::new());
     let knowledge = Knowledge {
         snapshots: snapshot,
+        wanted: Arc::clone(&wanted),
         uplink: reporting.as_ref().map(|reporting| reporting.state.clone()),
         spool: reporting.as_ref().map(|reporting| reporting.spool_metrics.clone()),
     };
@@ -102,6 +104,7 @@ async fn run_parts(config: &Config, output: Output) -> Result<()> {
     serve_status(config, keeps_state, &knowledge, &stop).await?;
     let wires = Wires {
         snapshots,
+        wanted,
         reports: reporting.as_ref().map(|reporting| reporting.reports.clone()),
         sequence,
         dropped: reporting.as_ref().map(|reporting| reporting.dropped.clone()).unwrap_or_default(),

@@ -14,7 +14,7 @@ use agent_core::{Action, ClockReading, Engine, EngineConfig, SourceId};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
 use timebase::{Discipliner, EventKind, Raw, Report, Span, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -29,8 +29,11 @@ use crate::sys::cancel::StepNotice;
 use crate::sys::udp::{Route, StampingHeld};
 use crate::sys::{clock, timex};
 
-/// The periodic cross-reading: finds steps where the kernel gives no notice, and slews.
-const TICK: Duration = Duration::from_secs(1);
+/// The periodic cross-reading where the kernel gives notice of steps: finds slews. Each one wakes an
+/// idle processor.
+const TICK: Duration = Duration::from_secs(16);
+/// Where it gives none: finds steps, too.
+const TICK_WITHOUT_NOTICE: Duration = Duration::from_secs(1);
 /// What sockets may tell before the loop reads it: a burst of every source.
 const HEARD: usize = 256;
 /// Least time between two reports, however much happens.
@@ -60,8 +63,10 @@ pub struct Settings {
 /// What the time path is connected to.
 #[derive(Debug)]
 pub struct Wires {
-    /// The latest snapshot, renewed every second and after every answer.
+    /// The latest snapshot, renewed after every answer and when wanted.
     pub snapshots: watch::Sender<Option<Arc<Report>>>,
+    /// Somebody wants a snapshot of this moment.
+    pub wanted: Arc<Notify>,
     /// Reports to keep and send; without it none are made.
     pub reports: Option<mpsc::Sender<Report>>,
     /// Numbers for reports.
@@ -160,7 +165,9 @@ impl Timekeeper {
                 warn!("no notice of clock steps ({error}): they are found within a second");
             })
             .ok();
-        let mut tick = tokio::time::interval(TICK);
+        let mut tick =
+            tokio::time::interval(if notice.is_some() { TICK } else { TICK_WITHOUT_NOTICE });
+        let wanted = Arc::clone(&self.wires.wanted);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.act();
@@ -175,6 +182,7 @@ impl Timekeeper {
                 Some(resolved) = self.slots.resolved() => {
                     self.slots.assign(&mut self.engine, clock::raw(), resolved);
                 }
+                () = wanted.notified() => self.publish(),
                 _ = tick.tick() => self.publish(),
                 () = sleep_until(deadline) => self.engine.handle_timeout(clock::raw()),
                 Some(_) = self.tasks.join_next() => {}

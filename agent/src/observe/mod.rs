@@ -50,11 +50,13 @@ pub async fn serve(
 }
 
 async fn metrics(State(exposition): State<Exposition>) -> impl IntoResponse {
+    exposition.knowledge().renew().await;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], exposition.text())
 }
 
 async fn readyz(State(exposition): State<Exposition>) -> impl IntoResponse {
+    exposition.knowledge().renew().await;
     match not_ready(exposition.knowledge()) {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
