@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Config, LogFormat};
 use crate::run::{self, Output};
 use crate::sources::ServerName;
-use crate::{status, view};
+use crate::{control, status, view};
 
 /// Knows the interval that is certain to contain true time on this host, and reports it. It only
 /// observes: it never sets or steers a clock.
@@ -31,6 +31,10 @@ enum Command {
     Run(RunArgs),
     /// Show what the running agent knows: the window, and every source with its verdict.
     Status(StatusArgs),
+    /// Let the running agent ask its sources (again), or one of them.
+    Online(OrderArgs),
+    /// Let the running agent stop asking its sources, or one of them.
+    Offline(OrderArgs),
     /// Check the configuration and print the effective file.
     CheckConfig(Settings),
 }
@@ -51,6 +55,14 @@ struct StatusArgs {
     /// Print the snapshot as JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct OrderArgs {
+    /// Its name, host or address; not given: all of them.
+    source: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// What can be given on the command line instead of in the file.
@@ -159,6 +171,7 @@ pub fn main(cli: Cli) -> Result<()> {
             if bare {
                 // Two of these may run at once, beside the host's own agent: nothing is shared.
                 config.status.socket = "off".to_owned();
+                config.status.control = "off".to_owned();
                 if args.settings.observe.is_none() {
                     config.observe.listen = None;
                 }
@@ -178,6 +191,8 @@ pub fn main(cli: Cli) -> Result<()> {
             print!("{}", status::render(&view));
             Ok(())
         }
+        Command::Online(args) => order(true, &args),
+        Command::Offline(args) => order(false, &args),
         Command::CheckConfig(settings) => {
             let config = settings.load()?;
             run::check(&config)?;
@@ -185,6 +200,13 @@ pub fn main(cli: Cli) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn order(online: bool, args: &OrderArgs) -> Result<()> {
+    let config = args.settings.load()?;
+    let socket = config.control_socket().context("status.control is off: nobody hears orders")?;
+    println!("{}", control::order(&socket, online, args.source.as_deref())?);
+    Ok(())
 }
 
 fn start_logging(config: &Config) -> Result<()> {

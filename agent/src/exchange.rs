@@ -15,7 +15,8 @@ use tokio::sync::mpsc;
 use tracing::{debug, trace};
 
 use crate::sys::clock;
-use crate::sys::udp::{Route, StampedSocket};
+use crate::sys::route::Route;
+use crate::sys::udp::StampedSocket;
 
 /// How long an answer is waited for; longer than any delay that would make a useful window.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(4);

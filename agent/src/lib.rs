@@ -6,10 +6,13 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod discipliner;
 mod exchange;
 pub mod identity;
+pub mod keys;
 pub mod local;
+mod nts;
 pub mod observe;
 pub mod run;
 mod slots;

@@ -24,6 +24,8 @@ use crate::view::View;
 const READER_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest wait for the time path to say what it knows now; it answers within a millisecond.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(500);
+/// Everybody may read the snapshot.
+pub const STATUS_MODE: u32 = 0o666;
 /// How often `--json` prints.
 const PRINT_EVERY: Duration = Duration::from_secs(1);
 
@@ -102,18 +104,18 @@ pub async fn print_json(mut knowledge: Knowledge, stop: CancellationToken) {
     }
 }
 
-/// The status socket; removed when it is dropped.
+/// A socket for others on this host; removed when it is dropped.
 #[derive(Debug)]
-pub struct StatusSocket {
+pub struct LocalSocket {
     path: PathBuf,
     listener: UnixListener,
 }
 
-impl StatusSocket {
-    /// Makes the socket, in place of one left behind by an agent that was killed. Everybody on the
-    /// host who can enter the directory may read.
-    pub async fn bind(path: &Path) -> Result<Self> {
-        let place = || format!("status socket {}", path.display());
+impl LocalSocket {
+    /// Makes the socket, in place of one left behind by an agent that was killed; `mode` says who may
+    /// connect, of those who can enter the directory.
+    pub async fn bind(path: &Path, mode: u32) -> Result<Self> {
+        let place = || format!("socket {}", path.display());
         if UnixStream::connect(path).await.is_ok() {
             bail!("{}: another agent answers there; give this one its own --state-dir", place());
         }
@@ -124,34 +126,40 @@ impl StatusSocket {
             _ => {}
         }
         let listener = UnixListener::bind(path).with_context(place)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
             .with_context(place)?;
         Ok(Self { path: path.to_owned(), listener })
     }
 
-    /// Answers every connection with one snapshot and closes it. Never reads.
-    pub async fn serve(self, knowledge: Knowledge, stop: CancellationToken) {
+    /// The next connection; `None` when it is time to `stop`.
+    pub(crate) async fn accept(&self, stop: &CancellationToken) -> Option<UnixStream> {
         loop {
             let accepted = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return None,
                 accepted = self.listener.accept() => accepted,
             };
-            let Ok((mut stream, _)) = accepted else {
+            match accepted {
+                Ok((stream, _)) => return Some(stream),
                 // Out of file descriptors: wait for some to be closed.
-                tokio::time::sleep(READER_PATIENCE).await;
-                continue;
-            };
-            knowledge.renew().await;
-            // One after the other is enough for people, and bounds what readers can take.
-            if let Some(text) = knowledge.json() {
-                let _ = timeout(READER_PATIENCE, stream.write_all(text.as_bytes())).await;
+                Err(_) => tokio::time::sleep(READER_PATIENCE).await,
             }
         }
     }
 }
 
-impl Drop for StatusSocket {
+impl Drop for LocalSocket {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Answers every connection with one snapshot and closes it. Never reads.
+pub async fn serve_status(socket: LocalSocket, knowledge: Knowledge, stop: CancellationToken) {
+    while let Some(mut stream) = socket.accept(&stop).await {
+        knowledge.renew().await;
+        // One after the other is enough for people, and bounds what readers can take.
+        if let Some(text) = knowledge.json() {
+            let _ = timeout(READER_PATIENCE, stream.write_all(text.as_bytes())).await;
+        }
     }
 }

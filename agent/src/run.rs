@@ -1,5 +1,6 @@
 //! Puts the parts together, and takes them apart in order when told to stop.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,22 +16,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::discipliner;
+use crate::control::{self, Order};
 use crate::identity::{self, CredentialFile};
-use crate::local::{Knowledge, StatusSocket, print_json};
+use crate::local::{self, Knowledge, LocalSocket, print_json};
 use crate::observe::{self, Exposition};
 use crate::sources::{self, Asking};
 use crate::spool::{Sequence, Spool, SpoolMetrics};
 use crate::steps::{Resumed, StepRecord};
 use crate::sys::clock;
-use crate::sys::udp::Route;
+use crate::sys::route::Route;
 use crate::timekeeper::{self, Settings, TimeMetrics, Wires};
 use crate::uplink::{Reporter, Uplink, UplinkMetrics, UplinkState, collector_endpoint};
+use crate::{discipliner, keys};
 
 /// Threads for everything that is not the time path.
 const BACKGROUND_THREADS: usize = 2;
 /// Reports on their way from the time path to the spool: minutes of a stuck disk at usual rates.
 const REPORTS_WAITING: usize = 64;
+/// Orders on their way to the time path: people are slow.
+const ORDERS_WAITING: usize = 4;
 /// How long a stopping agent tries to send what is left.
 const LAST_SEND: Duration = Duration::from_secs(2);
 /// Longest wait for everything else when stopping.
@@ -60,6 +64,7 @@ pub fn check(config: &Config) -> Result<()> {
     if let Some(url) = &config.collector {
         collector_endpoint(url, config.ca_file.as_deref(), config.allow_plain)?;
     }
+    keys::for_servers(&config.ntp.all_servers(), config.ntp.keys_file.as_deref())?;
     Ok(())
 }
 
@@ -101,7 +106,8 @@ async fn run_parts(config: &Config, output: Output) -> Result<()> {
         let exposition = Exposition::new(knowledge.clone(), &metrics, spool, uplink);
         tokio::spawn(observe::serve(listener, exposition, stop.clone()));
     }
-    serve_status(config, keeps_state, &knowledge, &stop).await?;
+    let (order, orders) = mpsc::channel(ORDERS_WAITING);
+    serve_locally(config, keeps_state, &knowledge, order, &stop).await?;
     let wires = Wires {
         snapshots,
         wanted,
@@ -109,9 +115,10 @@ async fn run_parts(config: &Config, output: Output) -> Result<()> {
         sequence,
         dropped: reporting.as_ref().map(|reporting| reporting.dropped.clone()).unwrap_or_default(),
         discipliner: watch_discipliner(),
+        orders,
         metrics,
     };
-    let mut time_path = start_time_path(settings(config, reboot, resumed), wires, stop.clone())?;
+    let mut time_path = start_time_path(settings(config, reboot, resumed)?, wires, stop.clone())?;
     if output == Output::Json {
         tokio::spawn(print_json(knowledge, stop.clone()));
     }
@@ -239,42 +246,69 @@ async fn keep(
     }
 }
 
-/// Makes the status socket. An agent that keeps state needs it; a passing one does without.
-async fn serve_status(
+/// Makes the sockets for others on this host. An agent that keeps state needs them; a passing one does
+/// without.
+async fn serve_locally(
     config: &Config,
     keeps_state: bool,
     knowledge: &Knowledge,
+    orders: mpsc::Sender<Order>,
     stop: &CancellationToken,
 ) -> Result<()> {
-    let Some(path) = config.socket() else { return Ok(()) };
-    if config.status.socket.is_empty() && !keeps_state {
+    let (status, control) = (config.socket(), config.control_socket());
+    if (status.is_some() || control.is_some()) && !keeps_state {
         // The usual place is in the state directory, which nothing else has made.
         let _ = identity::make_state_dir(&config.state_dir());
     }
-    match StatusSocket::bind(&path).await {
-        Ok(socket) => {
-            tokio::spawn(socket.serve(knowledge.clone(), stop.clone()));
-            Ok(())
-        }
-        Err(error) if keeps_state => Err(error),
+    if let Some(socket) = bind(status, local::STATUS_MODE, "status", keeps_state).await? {
+        tokio::spawn(local::serve_status(socket, knowledge.clone(), stop.clone()));
+    }
+    if let Some(socket) = bind(control, control::MODE, "online", keeps_state).await? {
+        tokio::spawn(control::serve(socket, orders, stop.clone()));
+    }
+    Ok(())
+}
+
+async fn bind(
+    path: Option<PathBuf>,
+    mode: u32,
+    command: &str,
+    needed: bool,
+) -> Result<Option<LocalSocket>> {
+    let Some(path) = path else { return Ok(None) };
+    match LocalSocket::bind(&path, mode).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if needed => Err(error),
         Err(error) => {
-            warn!("`truechimer-agent status` will not find this agent: {error:#}");
-            Ok(())
+            warn!("`truechimer-agent {command}` will not find this agent: {error:#}");
+            Ok(None)
         }
     }
 }
 
-fn settings(config: &Config, reboot: bool, resumed: Option<Resumed>) -> Settings {
+fn settings(config: &Config, reboot: bool, resumed: Option<Resumed>) -> Result<Settings> {
     let ntp = &config.ntp;
-    let chosen = sources::choose(ntp.all_servers());
-    Settings {
+    let given = ntp.all_servers();
+    let (is_given, mut chosen) = (!given.is_empty(), sources::choose(given));
+    let keys_file = ntp.keys_file.as_deref().or(chosen.keys_file.as_deref());
+    let keys = match keys::for_servers(&chosen.servers, keys_file) {
+        Ok(keys) => keys,
+        Err(error) if is_given => return Err(error.into()),
+        Err(error) => {
+            // Inherited: asking without the key is not what was meant, not starting is worse.
+            warn!("{error}: servers with a key are not asked");
+            chosen.servers.retain(|server| server.key.is_none());
+            keys::Keys::new()
+        }
+    };
+    Ok(Settings {
         engine: EngineConfig {
             drift_limit: ntp.drift_limit(),
             rate_change: ntp.rate_change(),
             ..EngineConfig::default()
         },
         servers: chosen.servers,
-        asking: Asking { min_poll: ntp.min_poll, max_poll: ntp.max_poll, iburst: ntp.iburst },
+        asking: Asking { min_poll: ntp.min_poll, max_poll: ntp.max_poll, iburst: ntp.iburst, keys },
         route: Route {
             address: ntp.bind_address,
             interface: ntp.bind_interface.clone(),
@@ -283,7 +317,7 @@ fn settings(config: &Config, reboot: bool, resumed: Option<Resumed>) -> Settings
         report_interval: Duration::from_nanos(config.report_interval.as_ns().unsigned_abs()),
         reboot,
         resumed,
-    }
+    })
 }
 
 /// Looks who steers the clock, now and then.

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use crate::nts::KeyServer;
 use crate::sources::{Asking, Server, ServerName};
 use crate::uplink::Backoff;
 
@@ -44,7 +45,10 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 struct Slot {
     server: Server,
+    /// Where it is asked.
     address: Option<SocketAddr>,
+    /// Where its name leads: where it is asked, unless keys were exchanged for another server there.
+    named: Option<SocketAddr>,
     looking: bool,
     /// Whether a look-up has ever given addresses.
     found: bool,
@@ -82,9 +86,13 @@ impl Slots {
             return None;
         }
         let source = engine.add_source(now, self.asking.source(&server));
+        if server.offline {
+            engine.set_online(now, source, false);
+        }
         let slot = Slot {
             server,
             address: None,
+            named: None,
             looking: false,
             found: false,
             renewal: Backoff::new(RENEW_LEAST, RENEW_MOST),
@@ -99,6 +107,53 @@ impl Slots {
     /// The address a source asks.
     pub(crate) fn address(&self, source: SourceId) -> Option<SocketAddr> {
         self.slots.get(&source)?.address
+    }
+
+    /// With whom the source exchanges keys.
+    pub(crate) fn key_server(&self, source: SourceId) -> Option<KeyServer> {
+        let Slot { server, named, .. } = self.slots.get(&source)?;
+        let ntp = (*named)?;
+        Some(KeyServer {
+            name: server.name.host().to_owned(),
+            address: SocketAddr::new(ntp.ip(), server.nts_port),
+            ca_file: server.nts_ca_file.clone(),
+            ntp,
+        })
+    }
+
+    /// Keys were exchanged for NTP at `address`. False if that is no use: the source was moved meanwhile,
+    /// or another one asks there already.
+    pub(crate) fn keyed(
+        &mut self,
+        engine: &mut Engine,
+        now: Timestamp<Raw>,
+        source: SourceId,
+        server: &KeyServer,
+        address: SocketAddr,
+    ) -> bool {
+        let mut others = self.slots.iter().filter(|(id, _)| **id != source);
+        if others.any(|(_, slot)| slot.address == Some(address)) {
+            warn!("{} is not asked: another name leads to {address}, too", server.name);
+            return false;
+        }
+        let slot = self.slots.get_mut(&source).filter(|slot| slot.named == Some(server.ntp));
+        let Some(slot) = slot else { return false };
+        if slot.address.replace(address) != Some(address) {
+            engine.handle_resolved(now, source, address.to_string());
+        }
+        true
+    }
+
+    /// The sources that are called so: by name, host or address; all for `None`.
+    pub(crate) fn called(&self, name: Option<&str>) -> Vec<SourceId> {
+        let is_called = |slot: &Slot| {
+            let Some(name) = name else { return true };
+            let address = slot.address.is_some_and(|address| {
+                address.to_string() == name || address.ip().to_string() == name
+            });
+            address || slot.server.name.to_string() == name || slot.server.name.host() == name
+        };
+        self.slots.iter().filter(|(_, slot)| is_called(slot)).map(|(id, _)| *id).collect()
     }
 
     /// Starts looking the source's name up, until it gives an address. The engine asks for this as
@@ -131,7 +186,7 @@ impl Slots {
         slot.looking = false;
         let server = slot.server.clone();
         // Begins behind the address that did not answer, and comes back to it last.
-        let old = addresses.iter().position(|address| Some(*address) == slot.address);
+        let old = addresses.iter().position(|address| Some(*address) == slot.named);
         let (before, behind) = addresses.split_at(old.map_or(0, |at| at + 1));
         let mut free: Vec<_> =
             behind.iter().chain(before).filter(|address| !taken.contains(address)).collect();
@@ -216,7 +271,7 @@ impl Slots {
         address: SocketAddr,
     ) {
         let Some(slot) = self.slots.get_mut(&source) else { return };
-        slot.found = true;
+        (slot.found, slot.named) = (true, Some(address));
         if slot.address.replace(address) != Some(address) {
             (slot.heard_of, slot.useless) = (false, None);
             info!(source.name = %slot.server.name, source.addr = %address,
@@ -286,7 +341,7 @@ mod tests {
     }
 
     fn slots() -> Slots {
-        Slots::new(Asking { min_poll: 6, max_poll: 8, iburst: true })
+        Slots::new(Asking { min_poll: 6, max_poll: 8, ..Asking::default() })
     }
 
     fn server(name: &str, pool: bool, addresses: usize) -> Server {

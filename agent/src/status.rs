@@ -78,10 +78,12 @@ fn summary(out: &mut String, view: &View) -> std::fmt::Result {
     Ok(())
 }
 
-const HEAD: [&str; 10] =
-    ["source", "address", "verdict", "offset", "lo", "hi", "delay", "stratum", "reach", "stamps"];
+const HEAD: [&str; 12] = [
+    "source", "address", "verdict", "offset", "lo", "hi", "delay", "stratum", "reach", "stamps",
+    "mode", "auth",
+];
 /// The columns of words; numbers are aligned to the right.
-const WORDS: [usize; 4] = [0, 1, 2, 9];
+const WORDS: [usize; 6] = [0, 1, 2, 9, 10, 11];
 
 fn sources(out: &mut String, sources: &[SourceView]) -> std::fmt::Result {
     if sources.is_empty() {
@@ -125,6 +127,8 @@ fn row(source: &SourceView) -> [String; HEAD.len()] {
         if source.stratum == 0 { "–".to_owned() } else { source.stratum.to_string() },
         format!("{:08b}", source.reach),
         source.stamps.clone(),
+        if source.interleaved { "interleaved" } else { "basic" }.to_owned(),
+        source.auth.clone(),
     ]
 }
 
@@ -155,11 +159,11 @@ mod tests {
                     "offset": 0.000_012, "lo": -0.000_4, "hi": 0.001_25, "delay": 0.000_9,
                     "jitter": 0.000_001, "reach": 255, "poll": 6, "stratum": 1,
                     "reference": "GPS", "root_delay": 0.0, "root_dispersion": 0.0,
-                    "stamps": "kernel", "accepted": 9, "refused": 0},
+                    "auth": "nts", "interleaved": true, "stamps": "kernel", "accepted": 9, "refused": 0},
                 {"name": "long.name.example:1123", "address": "", "verdict": "no-answer-yet",
                     "offset": null, "lo": null, "hi": null, "delay": null, "jitter": null,
                     "reach": 0, "poll": 6, "stratum": 0, "reference": "", "root_delay": 0.0,
-                    "root_dispersion": 0.0, "stamps": "user", "accepted": 0, "refused": 0}
+                    "root_dispersion": 0.0, "auth": "none", "interleaved": false, "stamps": "user", "accepted": 0, "refused": 0}
             ],
             "uplink": "connected", "unsent_reports": 0
         }))

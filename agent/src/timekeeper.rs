@@ -20,13 +20,16 @@ use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::control::Order;
 use crate::exchange::{Heard, Request, exchange};
+use crate::nts::{Exchanged, KeyExchanges};
 use crate::slots::Slots;
 use crate::sources::{Asking, Server};
 use crate::spool::Sequence;
 use crate::steps::Resumed;
 use crate::sys::cancel::StepNotice;
-use crate::sys::udp::{Route, StampingHeld};
+use crate::sys::route::Route;
+use crate::sys::udp::StampingHeld;
 use crate::sys::{clock, timex};
 
 /// The periodic cross-reading where the kernel gives notice of steps: finds slews. Each one wakes an
@@ -73,6 +76,8 @@ pub struct Wires {
     pub sequence: Sequence,
     /// Reports dropped since the engine was last told.
     pub dropped: Arc<AtomicU64>,
+    /// Which sources to ask, from people.
+    pub orders: mpsc::Receiver<Order>,
     /// Who steers the clock.
     pub discipliner: watch::Receiver<Discipliner>,
     /// What is counted.
@@ -110,6 +115,7 @@ struct Timekeeper {
     tasks: JoinSet<()>,
     /// The latest exchange with each source, to be ended when it has given what it can.
     exchanges: BTreeMap<SourceId, AbortHandle>,
+    keys: KeyExchanges,
     heard: mpsc::Sender<Heard>,
     hears: mpsc::Receiver<Heard>,
     /// `None` where the kernel does not count it.
@@ -142,11 +148,13 @@ impl Timekeeper {
             warn!("no CLOCK_BOOTTIME: a suspend of this host goes unnoticed");
         }
         let (heard, hears) = mpsc::channel(HEARD);
+        let route = Arc::new(settings.route);
         Self {
             engine,
             slots,
             wires,
-            route: Arc::new(settings.route),
+            keys: KeyExchanges::new(Arc::clone(&route)),
+            route,
             tasks: JoinSet::new(),
             exchanges: BTreeMap::new(),
             heard,
@@ -183,6 +191,8 @@ impl Timekeeper {
                     self.slots.assign(&mut self.engine, clock::raw(), resolved);
                 }
                 () = wanted.notified() => self.publish(),
+                Some(exchanged) = self.keys.done() => self.handle_keys(exchanged),
+                Some(order) = self.wires.orders.recv() => self.obey(order),
                 _ = tick.tick() => self.publish(),
                 () = sleep_until(deadline) => self.engine.handle_timeout(clock::raw()),
                 Some(_) = self.tasks.join_next() => {}
@@ -198,10 +208,13 @@ impl Timekeeper {
             match action {
                 Action::Resolve(source) => self.slots.resolve(source),
                 Action::Steer(_) => {}
-                Action::ExchangeKeys { source } => {
-                    let why = NtsFailure::Connection;
-                    self.engine.handle_keys_failed(clock::raw(), source, why);
-                }
+                Action::ExchangeKeys { source } => match self.slots.key_server(source) {
+                    Some(server) => self.keys.start(source, server),
+                    None => {
+                        let why = NtsFailure::Connection;
+                        self.engine.handle_keys_failed(clock::raw(), source, why);
+                    }
+                },
                 Action::Send { source, token, packet } => match self.slots.address(source) {
                     Some(server) => {
                         let request = Request { source, server, token, packet };
@@ -244,6 +257,37 @@ impl Timekeeper {
                 }
             }
         }
+    }
+
+    fn handle_keys(&mut self, exchanged: Exchanged) {
+        let Exchanged { source, server, result } = exchanged;
+        let (engine, now) = (&mut self.engine, clock::raw());
+        match result {
+            Ok((keys, address)) => {
+                if self.slots.keyed(engine, now, source, &server, address) {
+                    self.keys.succeeded(source);
+                    engine.handle_keys(now, source, keys);
+                } else {
+                    engine.handle_keys_failed(now, source, NtsFailure::Connection);
+                }
+            }
+            Err(error) => {
+                engine.handle_keys_failed(now, source, error.failure());
+                if error.failure() == NtsFailure::Connection {
+                    self.slots.try_another(engine, now, source);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let sources = self.slots.called(order.source.as_deref());
+        for source in &sources {
+            self.engine.set_online(clock::raw(), *source, order.online);
+        }
+        // Whoever asked may have gone.
+        let _ = order.answer.send(sources.len());
+        self.publish();
     }
 
     /// Closes the socket of the source's latest request: nothing more is expected there.

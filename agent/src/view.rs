@@ -74,6 +74,9 @@ pub struct SourceView {
     pub reference: String,
     pub root_delay: f64,
     pub root_dispersion: f64,
+    /// `none`, `mac` or `nts`.
+    pub auth: String,
+    pub interleaved: bool,
     /// `user`, `kernel` or `hardware`.
     pub stamps: String,
     pub accepted: u64,
@@ -145,6 +148,8 @@ impl SourceView {
             reference: reference_id_text(source.stratum, source.reference_id),
             root_delay: source.root_delay.as_secs_f64(),
             root_dispersion: source.root_dispersion.as_secs_f64(),
+            auth: source.authentication.word().to_owned(),
+            interleaved: source.interleaved,
             stamps: stamps.to_owned(),
             accepted: source.accepted,
             refused: source.refused,

@@ -1,7 +1,5 @@
 //! One time source: when it is polled, what its answers give, and whether it has a vote.
 
-mod refclock;
-
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -14,7 +12,6 @@ use crate::crossing::Crossing;
 use crate::estimate::{Rate, Taken, Track};
 use crate::ntp::{Answer, Client, Packet};
 use crate::nts::{NtsFailure, NtsKeys};
-use crate::refclock::Refclock;
 use crate::{EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
 
 /// First and longest wait between two look-ups of a name that does not resolve.
@@ -34,8 +31,6 @@ pub(crate) struct Source {
     config: SourceConfig,
     address: String,
     client: Client,
-    /// Instead of the client, for a source that is not asked.
-    refclock: Option<Refclock>,
     pub(crate) track: Track,
     pub(crate) crossing: Crossing,
     /// What the last assessment said.
@@ -65,7 +60,6 @@ impl Source {
         Self {
             id,
             client: Client::new(id, &config, engine.max_root_distance, now),
-            refclock: None,
             track: Track::new(engine.drift_limit),
             crossing: Crossing::new(engine),
             verdict: Verdict::Unusable(Unusable::NoAnswerYet),
@@ -89,10 +83,7 @@ impl Source {
 
     /// The leap indicator of its newest answer.
     pub(crate) fn leap(&self) -> Leap {
-        match &self.refclock {
-            Some(refclock) => refclock.leap(),
-            None => self.client.header().map_or(Leap::None, |header| header.leap),
-        }
+        self.client.header().map_or(Leap::None, |header| header.leap)
     }
 
     /// Why it has no vote among the sources that answer; `None` if it has one.
@@ -103,7 +94,7 @@ impl Source {
         if self.client.denied() {
             return Some(Verdict::Unusable(Unusable::Denied));
         }
-        if self.unreachable() {
+        if self.client.unreachable() {
             return Some(Verdict::Unreachable);
         }
         if let Some(why) = self.trouble {
@@ -113,10 +104,6 @@ impl Source {
             return Some(Verdict::Unusable(Unusable::Contradictory));
         }
         self.track.best().is_none().then_some(Verdict::Unusable(Unusable::NoAnswerYet))
-    }
-
-    fn unreachable(&self) -> bool {
-        self.refclock.as_ref().map_or(self.client.unreachable(), Refclock::unreachable)
     }
 
     /// Whether a source that is silent has been so for long enough, while others were heard, to go on
@@ -133,8 +120,7 @@ impl Source {
     pub(crate) fn next_timeout(&self) -> Option<Timestamp<Raw>> {
         let asks = self.online && !self.address.is_empty();
         let client = if asks { self.client.next_timeout() } else { None };
-        let refclock = self.refclock.as_ref().map(Refclock::due);
-        [client, refclock, self.lookup_at].into_iter().flatten().min()
+        [client, self.lookup_at].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_resolved(
@@ -143,7 +129,7 @@ impl Source {
         address: String,
         engine: &EngineConfig,
     ) {
-        if address.is_empty() || self.refclock.is_some() {
+        if address.is_empty() {
             return;
         }
         if address != self.address {
@@ -162,9 +148,7 @@ impl Source {
         others_heard: Option<Timestamp<Raw>>,
         random: &mut Random,
     ) {
-        if self.refclock.is_some() {
-            self.poll_refclock(now, others_heard);
-        } else if self.client.handle_timeout(now, random) {
+        if self.client.handle_timeout(now, random) {
             self.missed(now, others_heard);
         }
     }
@@ -235,9 +219,6 @@ impl Source {
     /// The raw clock has jumped against UTC: forget, and ask at once.
     pub(crate) fn handle_jump(&mut self, now: Timestamp<Raw>) {
         self.track.forget();
-        if let Some(refclock) = &mut self.refclock {
-            refclock.forget();
-        }
         self.client.abandon(now);
     }
 
@@ -258,12 +239,7 @@ impl Source {
     fn take(&mut self, answer: &Answer) -> Result<(), Refused> {
         let at = answer.exchange.t4;
         let known = self.track.bounds_at(at).filter(|_| !self.track.contradictory());
-        // Pulses are numbered on the leap-free scale.
-        let crossed = if self.is_numbered() {
-            self.crossing.cross(&answer.exchange, self.leap(), known)
-        } else {
-            Some(answer.exchange)
-        };
+        let crossed = self.crossing.cross(&answer.exchange, self.leap(), known);
         let taken = crossed
             .map(|exchange| self.track.take(&Answer { exchange, ..*answer }))
             .transpose()?
@@ -295,7 +271,7 @@ impl Source {
 
     fn missed(&mut self, now: Timestamp<Raw>, others_heard: Option<Timestamp<Raw>>) {
         self.miss_chance(now, others_heard);
-        if self.refclock.is_none() && self.unreachable() && self.lookup_at.is_none() {
+        if self.client.unreachable() && self.lookup_at.is_none() {
             self.lookup_at = Some(now);
             self.lookup_wait = LOOKUP_UNREACHABLE;
         }
@@ -314,7 +290,7 @@ impl Source {
         let best = self.track.best();
         let &Moment { now, to_host, uncertainty, likely, window, leaps } = moment;
         let estimate = self.track.estimate_at(now, likely);
-        let mut report = SourceReport {
+        SourceReport {
             kind: SourceKind::Ntp,
             name: self.config.name.clone(),
             address: self.address.to_string(),
@@ -346,11 +322,7 @@ impl Source {
             accepted: self.accepted,
             refused: self.refused,
             frequency: self.track.rate().map(|rate| rate.ppb()),
-        };
-        if let Some(refclock) = &self.refclock {
-            refclock.describe(&mut report);
         }
-        report
     }
 }
 

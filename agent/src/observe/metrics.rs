@@ -46,7 +46,7 @@ struct VerdictLabels {
 pub struct Refusals(Family<Reason, Counter>);
 
 /// Every reason there is, so that each is shown before it first occurs.
-const REFUSALS: [Refused; 13] = [
+const REFUSALS: [Refused; 12] = [
     Refused::UnknownSource,
     Refused::TooShort,
     Refused::Version,
@@ -57,7 +57,6 @@ const REFUSALS: [Refused; 13] = [
     Refused::Stratum,
     Refused::ZeroStamp,
     Refused::Backwards,
-    Refused::Unnumbered,
     Refused::RootDistance,
     Refused::Causality,
 ];

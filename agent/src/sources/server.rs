@@ -1,11 +1,12 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use agent_core::SourceConfig;
+use agent_core::{AuthConfig, SourceConfig, SourceOptions};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ServerName;
+use crate::keys::Keys;
 
 /// Addresses taken from one pool name, as other NTP clients do.
 const POOL_ADDRESSES: usize = 4;
@@ -108,7 +109,7 @@ impl Server {
 }
 
 /// How servers are asked that say nothing else themselves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Asking {
     /// Shortest poll interval, log2 seconds.
     pub min_poll: i8,
@@ -116,6 +117,8 @@ pub struct Asking {
     pub max_poll: i8,
     /// Whether to start with a burst.
     pub iburst: bool,
+    /// The keys that servers name.
+    pub keys: Keys,
 }
 
 impl Asking {
@@ -129,7 +132,17 @@ impl Asking {
             iburst: server.iburst.unwrap_or(self.iburst),
             burst: server.burst,
             interleaved: server.interleaved,
-            ..SourceConfig::default()
+            auth: match server.key.and_then(|id| self.keys.get(&id)) {
+                _ if server.nts => AuthConfig::Nts,
+                Some(key) => AuthConfig::Key(key.clone()),
+                None => AuthConfig::None,
+            },
+            options: SourceOptions {
+                noselect: server.noselect,
+                prefer: server.prefer,
+                trust: server.trust,
+                require: server.require,
+            },
         }
     }
 }

@@ -6,5 +6,6 @@
 pub mod cancel;
 pub mod clock;
 mod readiness;
+pub mod route;
 pub mod timex;
 pub mod udp;

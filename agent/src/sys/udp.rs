@@ -4,22 +4,21 @@
 //! answer. Stamps are CLOCK_REALTIME; turning them into the raw scale is the caller's job
 //! ([`crate::exchange`]), because it takes clock readings around the exchange.
 
-use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage,
-    TimestampingFlag, bind, recvmsg, setsockopt, socket, sockopt,
+    ControlMessageOwned, MsgFlags, SockaddrStorage, TimestampingFlag, recvmsg, setsockopt, sockopt,
 };
 use timebase::{Host, Timestamp};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 
 use super::readiness::watch;
+use super::route::Route;
 
 /// Longest answer read. NTP without extension fields has 48 bytes; more than this is not NTP.
 pub const MAX_DATAGRAM: usize = 2048;
@@ -30,40 +29,6 @@ const CONTROL_BYTES: usize = 512;
 const SENT_STAMP_PATIENCE: Duration = Duration::from_millis(20);
 /// Error-queue entries looked at for one packet, so that a flood of ICMP errors cannot hold us.
 const MAX_ERROR_ENTRIES: usize = 16;
-
-/// From where and how requests are sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Route {
-    /// The local address, for servers of its family.
-    pub address: Option<IpAddr>,
-    /// The network interface: also the way into a VRF.
-    pub interface: Option<String>,
-    /// Differentiated services code point.
-    pub dscp: u8,
-}
-
-impl Route {
-    fn socket(&self, server: SocketAddr) -> io::Result<UdpSocket> {
-        let family = if server.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = UdpSocket::from(socket(family, SockType::Datagram, flags, None)?);
-        // The interface first: an address may be known on it only.
-        if let Some(interface) = &self.interface {
-            setsockopt(&socket, sockopt::BindToDevice, &OsString::from(interface))?;
-        }
-        if let Some(address) = self.address.filter(|own| own.is_ipv4() == server.is_ipv4()) {
-            let own = SockaddrStorage::from(SocketAddr::from((address, 0)));
-            bind(socket.as_raw_fd(), &own)?;
-        }
-        let class = i32::from(self.dscp) << 2;
-        match family {
-            _ if class == 0 => {}
-            AddressFamily::Inet => setsockopt(&socket, sockopt::Ipv4Tos, &class)?,
-            _ => setsockopt(&socket, sockopt::Ipv6TClass, &class)?,
-        }
-        Ok(socket)
-    }
-}
 
 /// One socket for one request.
 #[derive(Debug)]
@@ -84,7 +49,7 @@ pub struct Received {
 impl StampedSocket {
     /// A socket on a random port, connected to `server`.
     pub fn connect(server: SocketAddr, route: &Route) -> io::Result<Self> {
-        let socket = route.socket(server)?;
+        let socket = route.datagram(server)?;
         let stamped = ask_for_stamps(&socket).is_ok();
         socket.connect(server)?;
         let interest = Interest::READABLE | Interest::ERROR;
@@ -241,6 +206,7 @@ fn receive_now(fd: RawFd, flags: MsgFlags) -> Result<(Vec<u8>, Control), Errno> 
 mod tests {
     use super::*;
     use nix::sys::socket::{SockaddrIn, getsockname, getsockopt};
+    use std::net::IpAddr;
 
     /// Proves that a request leaves from the address, through the interface and with the code point asked
     /// for, and that its stamp is found.

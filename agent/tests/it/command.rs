@@ -72,6 +72,8 @@ fn help_lists_the_commands() {
     Commands:
       run           Run the agent in the foreground
       status        Show what the running agent knows: the window, and every source with its verdict
+      online        Let the running agent ask its sources (again), or one of them
+      offline       Let the running agent stop asking its sources, or one of them
       check-config  Check the configuration and print the effective file
       help          Print this message or the help of the given subcommand(s)
 

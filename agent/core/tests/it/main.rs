@@ -5,5 +5,4 @@ mod faults;
 mod laws;
 mod leaps;
 mod packets;
-mod refclocks;
 mod system_clock;
