@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use timebase::{Event, EventKind, Leap, LeapTable, RateBounds, Raw, Span, SyncState, Timestamp};
 
 use crate::discipline::Controller;
-use crate::estimate::{Oscillator, Rate, Track, combine};
+use crate::estimate::{Oscillator, Rate, Track, combine, most_likely};
 use crate::events::EventLog;
 use crate::leap::LeapScale;
 use crate::nts::{NtsFailure, NtsKeys};
@@ -168,10 +168,13 @@ impl Engine {
     /// The request of `token` was sent at that moment. The answer may have been handed in already.
     pub fn handle_sent(&mut self, token: SendToken, sent: Stamp) {
         self.at(sent.latest);
+        let heard = self.last_heard();
         if let Some(source) = self.sources.get_mut(usize::from(token.source().0)) {
             source.handle_sent(&token, sent, &mut self.random);
         }
-        self.learn_rate();
+        if self.last_heard() != heard {
+            self.learn_rate();
+        }
         self.reassess();
     }
 
@@ -319,7 +322,10 @@ impl Engine {
         }
         let tracks = || voters.iter().map(|i| &self.sources[*i].track);
         let proofs: Vec<RateBounds> = tracks().map(Track::rate_proof).collect();
-        let likely = Rate::combine(tracks().filter_map(Track::rate));
+        let likely = Rate::combine(tracks().filter_map(Track::rate)).map(|regression| {
+            let evidence: Vec<_> = tracks().filter_map(Track::evidence).collect();
+            Rate { slope: most_likely(&evidence, regression), ..regression }
+        });
         let rate = self.oscillator.likely();
         let estimates: Vec<_> =
             tracks().filter_map(|track| track.estimate_at(self.now, rate)).collect();

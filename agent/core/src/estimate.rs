@@ -7,6 +7,7 @@ mod frequency;
 mod offset;
 mod oscillator;
 mod probation;
+mod strip;
 
 use alloc::collections::VecDeque;
 
@@ -17,6 +18,7 @@ use crate::ntp::Answer;
 pub(crate) use frequency::Rate;
 pub(crate) use offset::{PointEstimate, combine};
 pub(crate) use oscillator::Oscillator;
+pub(crate) use strip::{Evidence, most_likely};
 
 use anchors::Anchors;
 use bounds::RunningBounds;
@@ -27,6 +29,9 @@ use probation::Probation;
 const HISTORY: usize = 64;
 /// Exchanges among which the best is looked for (RFC 5905 section 10, the clock filter's eight).
 const FILTER: usize = 8;
+
+/// Standard deviations of a regression that a worst case allows for.
+const PRUDENCE: f64 = 6.0;
 
 /// One accepted exchange, as the estimators need it. All of `raw − UTC`.
 #[derive(Clone, Copy, Debug)]
@@ -192,10 +197,14 @@ impl Track {
         self.anchors.push(at, fresh);
     }
 
-    /// The interval that the recent exchanges prove the oscillator's rate to lie in.
+    /// The interval that the recent exchanges prove the oscillator's rate to lie in, and where enough of
+    /// them agree on a rate, the neighbourhood of that.
     pub(crate) fn rate_proof(&self) -> RateBounds {
         let all = self.proofs.iter().try_fold(self.ceiling, |all, proof| all.intersect(*proof));
-        all.or(self.proofs.back().copied()).unwrap_or(self.ceiling)
+        let proved = all.or(self.proofs.back().copied()).unwrap_or(self.ceiling);
+        let regression = self.memory.rate.filter(|_| self.memory.length >= FILTER);
+        let near = regression.and_then(|rate| rate.within(PRUDENCE, self.wander));
+        near.and_then(|near| proved.intersect(near)).unwrap_or(proved)
     }
 
     /// The oscillator's rate as measured with all sources, and how far it may wander from its mean.
@@ -246,6 +255,14 @@ impl Track {
     /// The likely value of `raw − UTC` at `now`, where the oscillator likely runs at `rate`.
     pub(crate) fn estimate_at(&self, now: Timestamp<Raw>, rate: Rate) -> Option<PointEstimate> {
         offset::estimate(self.believed().take(self.memory.length), rate, now)
+    }
+
+    /// What its exchanges say about the oscillator's rate; `None` before they say anything.
+    pub(crate) fn evidence(&self) -> Option<Evidence> {
+        self.memory.rate?;
+        let points = self.believed().take(self.memory.length);
+        let queueing = frequency::mean_excess(points.clone()) / 2.0 + frequency::FLOOR_S;
+        Some(Evidence::of(points, queueing))
     }
 
     /// The least delay in memory.

@@ -1,14 +1,14 @@
-use timebase::{Ppb, Span};
+use timebase::{Ppb, RateBounds, Span};
 
 use super::Point;
-use super::offset::Legs;
+use super::strip::Strip;
 
 /// Fewer exchanges, or a shorter time, say nothing about a rate.
 const LEAST_POINTS: usize = 4;
 const LEAST_SPAN: Span = Span::from_secs(30);
 /// Scatter assumed of even the quietest exchange, seconds; it keeps four lucky points from claiming a
 /// perfect rate.
-const FLOOR_S: f64 = 0.5e-6;
+pub(super) const FLOOR_S: f64 = 0.5e-6;
 /// The shortest memory tried, in exchanges.
 const SHORTEST: usize = 8;
 /// Half-width of a confidence interval, in standard deviations.
@@ -37,6 +37,12 @@ impl Rate {
         let slope = mean(&|rate| rate.slope);
         let spread = mean(&|rate| (rate.slope - slope) * (rate.slope - slope));
         Some(Self { slope, sigma: libm::sqrt(1.0 / total + spread) })
+    }
+
+    /// Everything within `k` standard deviations and `more`.
+    pub(super) fn within(&self, k: f64, more: Ppb) -> Option<RateBounds> {
+        let radius = Ppb::new(libm::ceil(k * self.sigma * 1e9) as i64) + more;
+        RateBounds::new(self.ppb() + -radius, self.ppb() + radius)
     }
 
     pub(crate) fn ppb(&self) -> Ppb {
@@ -119,19 +125,29 @@ impl Fit {
         }
         let least_delay = points.iter().map(|p| p.delay).min()?;
         let excess = |point: &Point| (point.delay - least_delay).as_secs_f64();
-        let count = points.len() as f64;
         // The least of n delays is itself above the least possible, by about the mean excess over √n.
-        let above = points.iter().map(excess).sum::<f64>() / (count * libm::sqrt(count));
+        let above = mean_excess(points.iter()) / libm::sqrt(points.len() as f64);
         let weighted = points.iter().map(|point| {
             let sigma = FLOOR_S + above / 2.0 + excess(point) / 2.0;
             (point, 1.0 / (sigma * sigma))
         });
         let line = Line::fit(weighted)?;
         let rate = Rate { slope: line.slope, sigma: line.slope_sigma() };
-        let gap = Legs::of(points.iter(), Rate { sigma: 0.0, ..rate }, last.at, last.offset).gap();
+        let gap = Strip::of(points.iter(), Rate { sigma: 0.0, ..rate }, last.at, last.offset).gap();
         let causal = gap > least_delay.as_secs_f64() - 4.0 * above - 2.0 * FLOOR_S;
         Some(Self { rate, causal })
     }
+}
+
+/// The mean of the delays above the least one, seconds.
+pub(super) fn mean_excess<'a>(points: impl Iterator<Item = &'a Point> + Clone) -> f64 {
+    let Some(least) = points.clone().map(|point| point.delay).min() else { return 0.0 };
+    let (mut sum, mut count) = (0.0, 0.0);
+    for point in points {
+        sum += (point.delay - least).as_secs_f64();
+        count += 1.0;
+    }
+    sum / count
 }
 
 /// RMS of the offsets about a straight line, of at least three exchanges.

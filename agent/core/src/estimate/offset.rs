@@ -1,5 +1,6 @@
 use timebase::{Raw, Span, Timestamp};
 
+use super::strip::Strip;
 use super::{Point, Rate};
 
 /// The likely value of `raw − UTC` at some moment: never a bound.
@@ -30,54 +31,17 @@ pub(super) fn estimate<'a>(
 ) -> Option<PointEstimate> {
     let newest = points.clone().max_by_key(|point| point.at)?;
     let origin = newest.offset;
-    let legs = Legs::of(points, rate, now, origin);
+    let strip = Strip::of(points, rate, now, origin);
     let claim = newest.root_distance.as_secs_f64();
-    let (delay, noise) = (legs.gap().max(0.0), legs.gap().min(0.0));
+    let (delay, noise) = (strip.gap().max(0.0), strip.gap().min(0.0));
     // Since the newest exchange the rate may have begun to change, which its past does not show.
     let aged = 2.0 * rate.sigma * (now - newest.at).as_secs_f64();
     let variance = delay * delay / 12.0 + noise * noise + claim * claim / 3.0 + aged * aged;
     Some(PointEstimate {
-        offset: origin + Span::from_secs_f64(legs.middle()),
+        offset: origin + Span::from_secs_f64(strip.middle()),
         sigma_s: libm::sqrt(variance),
-        samples: legs.count,
+        samples: strip.count,
     })
-}
-
-/// The highest lower and the lowest upper end of several exchanges, in seconds from an origin.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Legs {
-    lo: f64,
-    hi: f64,
-    count: u32,
-}
-
-impl Legs {
-    /// Moved on to `now` by the rate, and loosened by its σ.
-    pub(super) fn of<'a>(
-        points: impl Iterator<Item = &'a Point>,
-        rate: Rate,
-        now: Timestamp<Raw>,
-        origin: Span,
-    ) -> Self {
-        let mut legs = Self { lo: f64::NEG_INFINITY, hi: f64::INFINITY, count: 0 };
-        for point in points {
-            let age = (now - point.at).as_secs_f64();
-            let (moved, loosened) = (rate.slope * age, rate.sigma * age.abs());
-            legs.lo = legs.lo.max((point.lo - origin).as_secs_f64() + moved - loosened);
-            legs.hi = legs.hi.min((point.hi - origin).as_secs_f64() + moved + loosened);
-            legs.count += 1;
-        }
-        legs
-    }
-
-    /// Negative if noise made the ends cross.
-    pub(super) fn gap(&self) -> f64 {
-        self.hi - self.lo
-    }
-
-    fn middle(&self) -> f64 {
-        (self.hi + self.lo) / 2.0
-    }
 }
 
 /// One estimate from several sources, each weighted by 1/σ².
