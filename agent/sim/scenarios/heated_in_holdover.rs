@@ -23,6 +23,6 @@ fn stays_inside_when_told_what_may_come() {
 
     config.engine.rate_change = Ppb::from_ppm(10);
     let mut told = Trial::honest(config);
-    told.run(hours(5)).inflict(Fault::SourcesDie).run(hours(12));
+    told.run(hours(5)).inflict(Fault::SourcesDie).run(hours(10));
     assert_eq!(told.state(), SyncState::Holdover);
 }
