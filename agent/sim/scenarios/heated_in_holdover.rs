@@ -18,11 +18,11 @@ fn stays_inside_when_told_what_may_come() {
     let mut config = HostConfig { crystal, ..world(good(3)) };
 
     let mut trusting = Trial::unguarded(config.clone());
-    trusting.run(hours(5)).inflict(Fault::SourcesDie).run(hours(12));
+    trusting.run(hours(5)).inflict(Fault::SourcesDie).run(hours(4));
     assert!(trusting.tally.wrong > 0, "{:?}", trusting.tally);
 
     config.engine.rate_change = Ppb::from_ppm(10);
     let mut told = Trial::honest(config);
-    told.run(hours(5)).inflict(Fault::SourcesDie).run(hours(10));
+    told.run(hours(5)).inflict(Fault::SourcesDie).run(hours(4));
     assert_eq!(told.state(), SyncState::Holdover);
 }
