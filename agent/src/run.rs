@@ -1,6 +1,7 @@
 //! Puts the parts together, and takes them apart in order when told to stop.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -49,14 +50,31 @@ pub enum Output {
     Json,
 }
 
+/// Which threads there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Threads {
+    /// One: what is left without a collector is little, and simulators of clocks know one thread only.
+    One,
+    /// The time path has its own: disk, gRPC and TLS never make it wait.
+    TimeApart,
+}
+
 /// Runs the agent until SIGTERM or SIGINT.
 pub fn run(config: &Config, output: Output) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
+    let threads = if config.collector.is_some() { Threads::TimeApart } else { Threads::One };
+    let mut builder = match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::TimeApart => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder
         .worker_threads(BACKGROUND_THREADS)
         .thread_name("background")
         .enable_all()
-        .build()?
-        .block_on(run_parts(config, output))
+        .build()?;
+    let ended = runtime.block_on(run_parts(config, output, threads));
+    // Look-ups under way are not waited for: getaddrinfo cannot be interrupted.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Checks what can be checked without starting.
@@ -68,7 +86,7 @@ pub fn check(config: &Config) -> Result<()> {
     Ok(())
 }
 
-async fn run_parts(config: &Config, output: Output) -> Result<()> {
+async fn run_parts(config: &Config, output: Output, threads: Threads) -> Result<()> {
     let stop = CancellationToken::new();
     let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     check(config)?;
@@ -114,11 +132,12 @@ async fn run_parts(config: &Config, output: Output) -> Result<()> {
         reports: reporting.as_ref().map(|reporting| reporting.reports.clone()),
         sequence,
         dropped: reporting.as_ref().map(|reporting| reporting.dropped.clone()).unwrap_or_default(),
-        discipliner: watch_discipliner(),
+        discipliner: watch_discipliner(threads),
         orders,
         metrics,
     };
-    let mut time_path = start_time_path(settings(config, reboot, resumed)?, wires, stop.clone())?;
+    let mut time_path =
+        start_time_path(settings(config, reboot, resumed)?, wires, stop.clone(), threads)?;
     if output == Output::Json {
         tokio::spawn(print_json(knowledge, stop.clone()));
     }
@@ -321,12 +340,17 @@ fn settings(config: &Config, reboot: bool, resumed: Option<Resumed>) -> Result<S
 }
 
 /// Looks who steers the clock, now and then.
-fn watch_discipliner() -> watch::Receiver<Discipliner> {
+fn watch_discipliner(threads: Threads) -> watch::Receiver<Discipliner> {
     let (sender, receiver) = watch::channel(discipliner::find());
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(discipliner::LOOK_EVERY).await;
-            let Ok(found) = tokio::task::spawn_blocking(discipliner::find).await else { return };
+            let found = match threads {
+                // Milliseconds once a minute: packets are stamped by the kernel meanwhile.
+                Threads::One => Ok(discipliner::find()),
+                Threads::TimeApart => tokio::task::spawn_blocking(discipliner::find).await,
+            };
+            let Ok(found) = found else { return };
             if sender.send(found).is_err() {
                 return;
             }
@@ -335,22 +359,26 @@ fn watch_discipliner() -> watch::Receiver<Discipliner> {
     receiver
 }
 
-/// Starts the thread of the time path; the receiver hears of its end.
+/// The time path, on a thread of its own if it shall have one; ready when it has ended.
 fn start_time_path(
     settings: Settings,
     wires: Wires,
     stop: CancellationToken,
-) -> Result<oneshot::Receiver<()>> {
+    threads: Threads,
+) -> Result<Pin<Box<dyn Future<Output = ()>>>> {
+    let time_path = timekeeper::run(settings, wires, stop);
+    if threads == Threads::One {
+        return Ok(Box::pin(time_path));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (ended, end) = oneshot::channel();
+    let (ended, end) = oneshot::channel::<()>();
     thread::Builder::new()
         .name("time".to_owned())
         .spawn(move || {
-            runtime.block_on(timekeeper::run(settings, wires, stop));
-            // Look-ups under way are not waited for: getaddrinfo cannot be interrupted.
+            runtime.block_on(time_path);
             runtime.shutdown_background();
             drop(ended);
         })
         .context("cannot start the time thread")?;
-    Ok(end)
+    Ok(Box::pin(async { drop(end.await) }))
 }
