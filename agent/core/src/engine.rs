@@ -13,6 +13,7 @@ use crate::discipline::Controller;
 use crate::estimate::{Oscillator, Rate, Track, combine, most_likely};
 use crate::events::EventLog;
 use crate::leap::LeapScale;
+use crate::nonces::Nonces;
 use crate::nts::{NtsFailure, NtsKeys};
 use crate::select::{Assessment, assess};
 use crate::source::Source;
@@ -55,6 +56,7 @@ const MAX_SOURCES: usize = u16::MAX as usize;
 pub struct Engine {
     config: EngineConfig,
     random: Random,
+    nonces: Nonces,
     sources: Vec<Source>,
     /// Start of the grace in which having no window is no fault.
     started: Timestamp<Raw>,
@@ -78,10 +80,14 @@ pub struct Engine {
 
 impl Engine {
     /// An engine without sources. The same seed and the same calls give the same packets and reports.
+    ///
+    /// Nonces come from the seed by a cipher: it must be unpredictable, and used for nothing else.
     pub fn new(config: EngineConfig, seed: [u8; 32], now: ClockReading) -> Self {
+        let mut nonces = Nonces::new(seed);
         Self {
             config,
-            random: Random::new(seed),
+            random: Random::new(nonces.bytes()),
+            nonces,
             sources: Vec::new(),
             started: now.raw,
             now: now.raw,
@@ -137,8 +143,9 @@ impl Engine {
     /// No keys could be established with `source`; the engine asks again after a while.
     pub fn handle_keys_failed(&mut self, now: Timestamp<Raw>, source: SourceId, why: NtsFailure) {
         self.at(now);
+        let heard = self.last_heard();
         if let Some(source) = self.source(source) {
-            source.handle_keys_failed(now, why);
+            source.handle_keys_failed(now, why, heard);
         }
         self.reassess();
     }
@@ -272,7 +279,10 @@ impl Engine {
             if source.poll_lookup(now, heard) {
                 return Some(Action::Resolve(source_id));
             }
-            if let Some((token, packet)) = source.poll_request(now, &mut self.random) {
+            if source.poll_exchange(now) {
+                return Some(Action::ExchangeKeys { source: source_id });
+            }
+            if let Some((token, packet)) = source.poll_request(now, &mut self.nonces) {
                 return Some(Action::Send { source: source_id, token, packet });
             }
         }
@@ -386,5 +396,10 @@ fn is_noise(refused: Refused) -> bool {
             | Refused::Mode
             | Refused::Unexpected
             | Refused::Origin
+            | Refused::Extension
+            | Refused::Authentication
+            | Refused::KeyId
+            | Refused::CryptoNak
+            | Refused::UniqueId
     )
 }

@@ -25,6 +25,7 @@ mod estimate;
 mod events;
 mod io;
 mod leap;
+mod nonces;
 pub mod ntp;
 pub mod nts;
 mod random;

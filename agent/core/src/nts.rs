@@ -1,17 +1,25 @@
 //! Network Time Security (RFC 8915), the client's side.
 
+mod aead;
+mod association;
 pub mod ke;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub(crate) use association::Association;
 pub use ke::KeError;
 
 /// Most cookies kept: as many as a server gives at once (RFC 8915 section 5.7).
 const MAX_COOKIES: usize = 8;
-/// Longer cookies are refused: a request has to carry one, and often room for others as large.
+/// Longer cookies are passed over: a request has to carry one, and often room for others as large.
 const MAX_COOKIE: usize = 512;
+
+/// Whether octets can be a cookie of ours: they have to fill an extension field.
+fn usable_cookie(cookie: &[u8]) -> bool {
+    (12..=MAX_COOKIE).contains(&cookie.len()) && cookie.len().is_multiple_of(4)
+}
 
 /// An algorithm for authenticated encryption, by its number at IANA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,16 @@ pub enum Refused {
     Unexpected,
     /// The origin field is not the nonce of the request: forged, or an answer to something else.
     Origin,
+    /// What follows the header is neither extension fields nor a MAC (RFC 7822).
+    Extension,
+    /// Its MAC or seal is missing or wrong.
+    Authentication,
+    /// It is authenticated with another key than the one configured.
+    KeyId,
+    /// A crypto-NAK: the server does not know the key, or could not verify the request with it.
+    CryptoNak,
+    /// Its unique identifier (RFC 8915 section 5.3) is not that of the request.
+    UniqueId,
     /// A kiss-o'-death (RFC 5905 section 7.4).
     Kiss(Kiss),
     /// The server says that it is not synchronised (leap indicator 3).
@@ -42,6 +52,11 @@ impl fmt::Display for Refused {
             Self::Mode => "not a server's answer",
             Self::Unexpected => "no request is waiting for an answer",
             Self::Origin => "its origin is not the nonce of the request",
+            Self::Extension => "malformed extension fields",
+            Self::Authentication => "its authentication is missing or wrong",
+            Self::KeyId => "authenticated with another key",
+            Self::CryptoNak => "the server rejects the key (crypto-NAK)",
+            Self::UniqueId => "its unique identifier is not that of the request",
             Self::Kiss(kiss) => return write!(f, "kiss-o'-death {kiss}"),
             Self::Unsynchronised => "the server is not synchronised",
             Self::Stratum => "stratum 16 or more",

@@ -10,9 +10,10 @@ use timebase::{
 
 use crate::crossing::Crossing;
 use crate::estimate::{Rate, Taken, Track};
-use crate::ntp::{Answer, Client, Packet};
+use crate::nonces::Nonces;
+use crate::ntp::{Answer, Answers, Client, Packet, PollNeed};
 use crate::nts::{NtsFailure, NtsKeys};
-use crate::{EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
+use crate::{AuthConfig, EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
 
 /// First and longest wait between two look-ups of a name that does not resolve.
 const LOOKUP_AGAIN: (Span, Span) = (Span::from_secs(2), Span::from_secs(64));
@@ -59,7 +60,7 @@ impl Source {
     ) -> Self {
         Self {
             id,
-            client: Client::new(id, &config, engine.max_root_distance, now),
+            client: Client::new(id, &config, engine, now),
             track: Track::new(engine.drift_limit),
             crossing: Crossing::new(engine),
             verdict: Verdict::Unusable(Unusable::NoAnswerYet),
@@ -94,6 +95,9 @@ impl Source {
         if self.client.denied() {
             return Some(Verdict::Unusable(Unusable::Denied));
         }
+        if self.trouble == Some(Unusable::Authentication) {
+            return Some(Verdict::Unusable(Unusable::Authentication));
+        }
         if self.client.unreachable() {
             return Some(Verdict::Unreachable);
         }
@@ -120,7 +124,7 @@ impl Source {
     pub(crate) fn next_timeout(&self) -> Option<Timestamp<Raw>> {
         let asks = self.online && !self.address.is_empty();
         let client = if asks { self.client.next_timeout() } else { None };
-        [client, self.lookup_at].into_iter().flatten().min()
+        [client, self.lookup_at.filter(|_| self.online)].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_resolved(
@@ -136,7 +140,8 @@ impl Source {
             let fresh = Self::new(self.id, self.config.clone(), engine, now);
             let (accepted, refused, verdict) = (self.accepted, self.refused, self.verdict);
             let (crossing, online) = (self.crossing.anew(), self.online);
-            *self = Self { address, online, accepted, refused, verdict, crossing, ..fresh };
+            let client = self.client.anew(&self.config, engine, now);
+            *self = Self { address, online, accepted, refused, verdict, crossing, client, ..fresh };
         }
         self.lookup_wait = LOOKUP_AGAIN.0;
         self.lookup_at = self.client.denied().then(|| now + LOOKUP_DENIED);
@@ -160,7 +165,7 @@ impl Source {
         now: Timestamp<Raw>,
         others_heard: Option<Timestamp<Raw>>,
     ) -> bool {
-        let due = self.lookup_at.is_some_and(|at| at <= now);
+        let due = self.online && self.lookup_at.is_some_and(|at| at <= now);
         if due {
             if self.address.is_empty() {
                 self.miss_chance(now, others_heard);
@@ -174,19 +179,19 @@ impl Source {
     pub(crate) fn poll_request(
         &mut self,
         now: Timestamp<Raw>,
-        random: &mut Random,
+        nonces: &mut Nonces,
     ) -> Option<(SendToken, Vec<u8>)> {
         if self.address.is_empty() || !self.online {
             return None;
         }
-        self.client.poll_request(now, random)
+        self.client.poll_request(now, nonces)
     }
 
     pub(crate) fn handle_sent(&mut self, token: &SendToken, sent: Stamp, random: &mut Random) {
         if let Some(outcome) = self.client.handle_sent(token, sent, random) {
             // The datagram was already counted as taken; a refusal is counted by `take`.
             let _: Result<(), Refused> = outcome
-                .and_then(|answer| self.take(&answer))
+                .and_then(|answers| self.take(&answers))
                 .map_err(|refused| self.refuse(refused, sent.latest));
         }
     }
@@ -212,7 +217,7 @@ impl Source {
     ) -> Result<(), Refused> {
         self.client
             .handle_datagram(bytes, received, random)
-            .and_then(|answer| answer.map_or(Ok(()), |answer| self.take(&answer)))
+            .and_then(|answers| answers.map_or(Ok(()), |answers| self.take(&answers)))
             .map_err(|refused| self.refuse(refused, now))
     }
 
@@ -222,37 +227,61 @@ impl Source {
         self.client.abandon(now);
     }
 
-    /// Keys for the association.
-    pub(crate) fn handle_keys(&mut self, _now: Timestamp<Raw>, _keys: NtsKeys) {}
+    /// Whether keys have to be exchanged; asking begins it.
+    pub(crate) fn poll_exchange(&mut self, now: Timestamp<Raw>) -> bool {
+        self.online && !self.address.is_empty() && self.client.poll_exchange(now)
+    }
 
-    /// No keys for now.
-    pub(crate) fn handle_keys_failed(&mut self, _now: Timestamp<Raw>, _why: NtsFailure) {}
+    pub(crate) fn handle_keys(&mut self, now: Timestamp<Raw>, keys: NtsKeys) {
+        self.client.handle_keys(now, keys);
+    }
 
-    /// Whether to ask at all.
+    pub(crate) fn handle_keys_failed(
+        &mut self,
+        now: Timestamp<Raw>,
+        why: NtsFailure,
+        others_heard: Option<Timestamp<Raw>>,
+    ) {
+        if self.client.handle_keys_failed(now, why) {
+            self.missed(now, others_heard);
+        }
+    }
+
+    /// Whether to ask at all. A request that is out is given up, and none is missed for it.
     pub(crate) fn set_online(&mut self, now: Timestamp<Raw>, online: bool) {
-        if online && !self.online {
+        if online != self.online {
             self.client.abandon(now);
         }
         self.online = online;
     }
 
-    fn take(&mut self, answer: &Answer) -> Result<(), Refused> {
+    /// What a datagram tells. Its exact word about the exchange before may be refused by itself.
+    fn take(&mut self, answers: &Answers) -> Result<(), Refused> {
+        let precise = answers
+            .precise
+            .map_or(Ok(Taken::Agrees), |precise| precise.and_then(|answer| self.learn(&answer)));
+        let at = answers.fresh.exchange.t4;
+        let fresh = self.learn(&answers.fresh)?;
+        self.trouble = None;
+        self.heard = Some(at);
+        self.missed = None;
+        self.chances_missed = 0;
+        let moves = self.track.surprised();
+        self.client.set_need(if moves { PollNeed::Closer } else { PollNeed::Usual });
+        if fresh == Taken::Contradicts || precise == Ok(Taken::Contradicts) {
+            self.client.hurry(at);
+        }
+        precise?;
+        self.accepted += 1;
+        Ok(())
+    }
+
+    fn learn(&mut self, answer: &Answer) -> Result<Taken, Refused> {
         let at = answer.exchange.t4;
         let known = self.track.bounds_at(at).filter(|_| !self.track.contradictory());
         let crossed = self.crossing.cross(&answer.exchange, self.leap(), known);
-        let taken = crossed
-            .map(|exchange| self.track.take(&Answer { exchange, ..*answer }))
-            .transpose()?
-            .unwrap_or(Taken::Agrees);
-        self.accepted += 1;
-        self.trouble = None;
-        self.heard = Some(answer.exchange.t4);
-        self.missed = None;
-        self.chances_missed = 0;
-        if taken == Taken::Contradicts {
-            self.client.hurry(answer.exchange.t4);
-        }
-        Ok(())
+        let taken = crossed.map(|exchange| self.track.take(&Answer { exchange, ..*answer }));
+        Ok(taken.transpose()?.unwrap_or(Taken::Agrees))
     }
 
     fn refuse(&mut self, refused: Refused, now: Timestamp<Raw>) -> Refused {
@@ -271,6 +300,9 @@ impl Source {
 
     fn missed(&mut self, now: Timestamp<Raw>, others_heard: Option<Timestamp<Raw>>) {
         self.miss_chance(now, others_heard);
+        if self.client.unproven() {
+            self.trouble = Some(Unusable::Authentication);
+        }
         if self.client.unreachable() && self.lookup_at.is_none() {
             self.lookup_at = Some(now);
             self.lookup_wait = LOOKUP_UNREACHABLE;
@@ -309,8 +341,12 @@ impl Source {
             root_delay: header.map_or(Span::ZERO, Packet::root_delay),
             root_dispersion: header.map_or(Span::ZERO, Packet::root_dispersion),
             leap: self.leap(),
-            authentication: Authentication::None,
-            interleaved: false,
+            authentication: match self.config.auth {
+                AuthConfig::None => Authentication::None,
+                AuthConfig::Key(_) => Authentication::Mac,
+                AuthConfig::Nts => Authentication::Nts,
+            },
+            interleaved: self.client.interleaved(),
             smear: self.crossing.smear(),
             least_delay: self.track.least_delay(),
             asymmetry: estimate.zip(window).map(|(estimate, window)| {

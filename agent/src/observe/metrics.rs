@@ -46,13 +46,18 @@ struct VerdictLabels {
 pub struct Refusals(Family<Reason, Counter>);
 
 /// Every reason there is, so that each is shown before it first occurs.
-const REFUSALS: [Refused; 12] = [
+const REFUSALS: [Refused; 17] = [
     Refused::UnknownSource,
     Refused::TooShort,
     Refused::Version,
     Refused::Mode,
     Refused::Unexpected,
     Refused::Origin,
+    Refused::Extension,
+    Refused::Authentication,
+    Refused::KeyId,
+    Refused::CryptoNak,
+    Refused::UniqueId,
     Refused::Unsynchronised,
     Refused::Stratum,
     Refused::ZeroStamp,

@@ -9,6 +9,8 @@ pub enum Kiss {
     Restrict,
     /// RATE: asked too often. The client must slow down.
     Rate,
+    /// NTSN: the server cannot open the cookie (RFC 8915 section 5.7). The client must get new keys.
+    NtsNak,
     /// Any other code, as sent. Not acted upon.
     Other(u32),
 }
@@ -20,6 +22,7 @@ impl Kiss {
             b"DENY" => Self::Deny,
             b"RSTR" => Self::Restrict,
             b"RATE" => Self::Rate,
+            b"NTSN" => Self::NtsNak,
             _ => Self::Other(id),
         }
     }
@@ -31,6 +34,7 @@ impl fmt::Display for Kiss {
             Self::Deny => f.write_str("DENY"),
             Self::Restrict => f.write_str("RSTR"),
             Self::Rate => f.write_str("RATE"),
+            Self::NtsNak => f.write_str("NTSN"),
             Self::Other(id) => f.write_str(&timebase::reference_id_text(0, *id)),
         }
     }

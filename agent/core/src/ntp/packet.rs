@@ -2,7 +2,7 @@ use timebase::{Leap, Span};
 
 use crate::Refused;
 
-/// Octets of an NTP header, and of our requests. Extension fields and MACs would follow it.
+/// Octets of an NTP header, and of a plain request. Extension fields and a MAC may follow it.
 pub const PACKET_LEN: usize = 48;
 
 /// NTP version spoken.
@@ -58,11 +58,11 @@ pub struct Packet {
     pub reference_id: u32,
     /// When the server's clock was last set, NTP stamp.
     pub reference: u64,
-    /// The client's transmit field, given back.
+    /// The client's transmit field, given back; in an interleaved answer, its receive field.
     pub origin: u64,
     /// T2.
     pub receive: u64,
-    /// T3; in a request, the nonce.
+    /// T3, in an interleaved answer that of the answer before; in a request, the nonce.
     pub transmit: u64,
 }
 

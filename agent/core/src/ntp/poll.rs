@@ -1,6 +1,6 @@
 use timebase::Span;
 
-use crate::Random;
+use crate::{Random, SourceConfig};
 
 /// RFC 5905 figure 6 allows 4 to 17; shorter intervals are for servers of one's own and for tests.
 pub(super) const POLL_RANGE: (i8, i8) = (-4, 17);
@@ -14,6 +14,19 @@ const STREAK: u8 = 8;
 /// Misses in a row before a source is unreachable: the reach register is empty then.
 const UNREACHABLE_AFTER: u8 = 8;
 
+/// A burst at every poll is for rare polls: not below this interval.
+const BURST_FROM: Span = Span::from_secs(16);
+
+/// How closely the estimator wants a source watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PollNeed {
+    /// Something moves: at the shortest interval.
+    Closer,
+    /// Nothing in particular: ever more rarely while it answers.
+    #[default]
+    Usual,
+}
+
 /// When to ask next, and how well the source has answered.
 #[derive(Clone, Debug)]
 pub(super) struct Poll {
@@ -22,6 +35,9 @@ pub(super) struct Poll {
     current: i8,
     /// Raised by RATE kisses: never ask more often than this again.
     floor: i8,
+    need: PollNeed,
+    /// Whether every poll is a burst.
+    bursts: bool,
     burst: u8,
     reach: u8,
     streak: u8,
@@ -29,15 +45,17 @@ pub(super) struct Poll {
 }
 
 impl Poll {
-    pub(super) fn new(min: i8, max: i8, iburst: bool) -> Self {
+    pub(super) fn new(config: &SourceConfig) -> Self {
         let (least, most) = POLL_RANGE;
-        let min = min.clamp(least, most);
+        let min = config.min_poll_log2.clamp(least, most);
         Self {
             min,
-            max: max.clamp(min, most),
+            max: config.max_poll_log2.clamp(min, most),
             current: min,
             floor: least,
-            burst: if iburst { BURST - 1 } else { 0 },
+            need: PollNeed::Usual,
+            bursts: config.burst,
+            burst: if config.iburst { BURST - 1 } else { 0 },
             reach: 0,
             streak: 0,
             misses: 0,
@@ -56,9 +74,17 @@ impl Poll {
         self.misses >= UNREACHABLE_AFTER
     }
 
+    pub(super) fn set_need(&mut self, need: PollNeed) {
+        self.need = need;
+    }
+
     pub(super) fn answered(&mut self) {
         self.reach = self.reach << 1 | 1;
         self.misses = 0;
+        if self.need == PollNeed::Closer {
+            self.faster();
+            self.streak = 0;
+        }
         self.streak += 1;
         if self.streak >= STREAK {
             self.streak = 0;
@@ -102,6 +128,10 @@ impl Poll {
             self.burst -= 1;
             return BURST_SPACING.min(interval(self.current));
         }
+        let answers = self.reach & 1 == 1 && self.floor == POLL_RANGE.0;
+        if self.bursts && answers && self.interval() >= BURST_FROM {
+            self.burst = BURST - 1;
+        }
         // Up to 1/16 shorter, so that a fleet started together does not ask together for ever; never
         // below what a RATE kiss demanded.
         let whole = interval(self.current);
@@ -138,10 +168,14 @@ fn interval(log2: i8) -> Span {
 mod tests {
     use super::*;
 
+    fn poll(min_poll_log2: i8, max_poll_log2: i8, iburst: bool) -> Poll {
+        Poll::new(&SourceConfig { min_poll_log2, max_poll_log2, iburst, ..SourceConfig::default() })
+    }
+
     #[test]
     fn starts_with_a_burst_and_grows_with_steady_answers() {
         let mut random = Random::from_number(1, 1);
-        let mut poll = Poll::new(4, 6, true);
+        let mut poll = poll(4, 6, true);
         for _ in 0..3 {
             assert_eq!(poll.next_interval(&mut random), BURST_SPACING);
         }
@@ -153,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_rate_kiss_is_never_forgotten() {
-        let mut poll = Poll::new(4, 6, true);
+        let mut poll = poll(4, 6, true);
         poll.asked_too_often();
         poll.asked_too_often();
         poll.asked_too_often();
@@ -166,7 +200,7 @@ mod tests {
 
     #[test]
     fn eight_misses_make_it_unreachable_and_one_answer_cures() {
-        let mut poll = Poll::new(4, 6, false);
+        let mut poll = poll(4, 6, false);
         poll.answered();
         for miss in 1..=8 {
             assert!(!poll.unreachable(), "{miss}");
@@ -178,5 +212,34 @@ mod tests {
         assert_eq!(poll.current(), 6);
         poll.answered();
         assert!(!poll.unreachable());
+    }
+
+    #[test]
+    fn bursts_at_every_poll_while_answered() {
+        let config = SourceConfig { iburst: false, burst: true, ..SourceConfig::default() };
+        let mut poll = Poll::new(&config);
+        let mut random = Random::from_number(1, 1);
+        assert!(poll.next_interval(&mut random) > Span::from_secs(59), "not before it answered");
+        poll.answered();
+        assert!(poll.next_interval(&mut random) > Span::from_secs(59));
+        for _ in 0..3 {
+            assert_eq!(poll.next_interval(&mut random), BURST_SPACING);
+        }
+        assert!(poll.next_interval(&mut random) > Span::from_secs(59));
+        poll.missed();
+        assert!(poll.next_interval(&mut random) > Span::from_secs(59), "nor when it is silent");
+        poll.asked_too_often();
+        poll.answered();
+        assert!(poll.next_interval(&mut random) > Span::from_secs(59));
+        assert!(poll.next_interval(&mut random) > Span::from_secs(59), "nor after RATE");
+    }
+
+    #[test]
+    fn a_need_brings_the_shortest_interval_back() {
+        let mut poll = poll(4, 6, false);
+        (0..64).for_each(|_| poll.answered());
+        poll.set_need(PollNeed::Closer);
+        (0..64).for_each(|_| poll.answered());
+        assert_eq!(poll.current(), 4);
     }
 }

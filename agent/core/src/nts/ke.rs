@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{AeadId, NtsKeys};
-use crate::nts::{MAX_COOKIE, MAX_COOKIES};
+use crate::nts::{MAX_COOKIES, usable_cookie};
 
 /// The TCP port of servers that exchange keys.
 pub const PORT: u16 = 4460;
@@ -218,10 +218,9 @@ pub fn parse(bytes: &[u8]) -> Result<Response, KeError> {
             record::WARNING => return Err(KeError::Warning(record.number()?)),
             record::NEXT_PROTOCOL => once(&mut protocol, record.choice(KeError::NoProtocol)?)?,
             record::AEAD => once(&mut aead, record.choice(KeError::NoAlgorithm)?)?,
-            record::COOKIE if !(1..=MAX_COOKIE).contains(&record.body.len()) => {
-                return Err(KeError::Malformed);
+            record::COOKIE if cookies.len() < MAX_COOKIES && usable_cookie(record.body) => {
+                cookies.push(record.body.to_vec());
             }
-            record::COOKIE if cookies.len() < MAX_COOKIES => cookies.push(record.body.to_vec()),
             record::COOKIE => {}
             record::SERVER => once(&mut server, name(record.body)?)?,
             record::PORT => match record.number()? {
