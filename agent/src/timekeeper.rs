@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use timebase::{Discipliner, EventKind, Raw, Report, Span, Timestamp};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -27,6 +27,7 @@ use crate::slots::Slots;
 use crate::sources::{Asking, Server};
 use crate::spool::Sequence;
 use crate::steps::Resumed;
+use crate::sys::alarm::Alarm;
 use crate::sys::cancel::StepNotice;
 use crate::sys::route::Route;
 use crate::sys::udp::StampingHeld;
@@ -34,9 +35,9 @@ use crate::sys::{clock, timex};
 
 /// The periodic cross-reading where the kernel gives notice of steps: finds slews. Each one wakes an
 /// idle processor.
-const TICK: Duration = Duration::from_secs(16);
+const LOOK_EVERY: Duration = Duration::from_secs(16);
 /// Where it gives none: finds steps, too.
-const TICK_WITHOUT_NOTICE: Duration = Duration::from_secs(1);
+const LOOK_EVERY_WITHOUT_NOTICE: Duration = Duration::from_secs(1);
 /// What sockets may tell before the loop reads it: a burst of every source.
 const HEARD: usize = 256;
 /// Least time between two reports, however much happens.
@@ -123,6 +124,8 @@ struct Timekeeper {
     report_interval: Duration,
     report_due: Instant,
     reported: Instant,
+    /// When the clocks were read for the last time.
+    looked: Instant,
     _stamping: Option<StampingHeld>,
 }
 
@@ -163,6 +166,7 @@ impl Timekeeper {
             report_interval: settings.report_interval,
             report_due: Instant::now() + settings.report_interval,
             reported: Instant::now(),
+            looked: Instant::now(),
             _stamping: stamping,
         }
     }
@@ -173,13 +177,13 @@ impl Timekeeper {
                 warn!("no notice of clock steps ({error}): they are found within a second");
             })
             .ok();
-        let mut tick =
-            tokio::time::interval(if notice.is_some() { TICK } else { TICK_WITHOUT_NOTICE });
-        let wanted = Arc::clone(&self.wires.wanted);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let look_every = if notice.is_some() { LOOK_EVERY } else { LOOK_EVERY_WITHOUT_NOTICE };
+        let (alarm, wanted) = (Alarm::unset(), Arc::clone(&self.wires.wanted));
+        self.publish();
         loop {
             self.act();
-            let deadline = self.deadline();
+            let look_due = self.looked + look_every;
+            let deadline = self.deadline().min(look_due);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -193,8 +197,12 @@ impl Timekeeper {
                 () = wanted.notified() => self.publish(),
                 Some(exchanged) = self.keys.done() => self.handle_keys(exchanged),
                 Some(order) = self.wires.orders.recv() => self.obey(order),
-                _ = tick.tick() => self.publish(),
-                () = sleep_until(deadline) => self.engine.handle_timeout(clock::raw()),
+                () = alarm.rings_at(deadline) => {
+                    if Instant::now() >= look_due {
+                        self.publish();
+                    }
+                    self.engine.handle_timeout(clock::raw());
+                }
                 Some(_) = self.tasks.join_next() => {}
             }
             self.report_if_due();
@@ -300,6 +308,7 @@ impl Timekeeper {
     /// Tells the engine what the clocks show, and gives back what it was told: nothing may be said of a
     /// moment before it is known that the host did not sleep until then.
     fn read_clocks(&mut self) -> ClockReading {
+        self.looked = Instant::now();
         let mut reading = clock::cross_read();
         let suspended = clock::suspended_so_far();
         if let Some(lasted) = clock::suspended_between(self.suspended, suspended) {
@@ -367,7 +376,7 @@ impl Timekeeper {
 
 async fn stepped(notice: Option<&StepNotice>) {
     match notice {
-        // A failing notice would turn the loop into a busy one: the tick is left.
+        // A failing notice would turn the loop into a busy one: looking now and then is left.
         Some(notice) if notice.stepped().await.is_ok() => {}
         _ => std::future::pending().await,
     }

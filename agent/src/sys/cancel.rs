@@ -26,7 +26,7 @@ pub struct StepNotice {
 
 /// What tokio wants of a file descriptor and nix does not give its timer.
 #[derive(Debug)]
-struct Timer(TimerFd);
+pub(super) struct Timer(pub(super) TimerFd);
 
 impl AsFd for Timer {
     fn as_fd(&self) -> BorrowedFd<'_> {
