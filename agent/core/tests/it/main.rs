@@ -1,8 +1,13 @@
 //! The engine as a whole, against servers made of real packets.
 
+mod authentication;
 mod bench;
 mod faults;
+mod interleaved;
 mod laws;
 mod leaps;
+mod nts;
 mod packets;
+mod peer;
 mod system_clock;
+mod trouble;
