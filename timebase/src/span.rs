@@ -34,52 +34,62 @@ impl Span {
     pub const MIN: Self = Self(i64::MIN);
 
     /// A span of `ns` nanoseconds.
+    #[inline]
     pub const fn from_ns(ns: i64) -> Self {
         Self(ns)
     }
 
     /// A span of `secs` seconds, saturating.
+    #[inline]
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs.saturating_mul(1_000_000_000))
     }
 
     /// A span of `ms` milliseconds, saturating.
+    #[inline]
     pub const fn from_millis(ms: i64) -> Self {
         Self(ms.saturating_mul(1_000_000))
     }
 
     /// The nearest span to a number of seconds; not-a-number becomes zero, the rest saturates.
+    #[inline]
     pub fn from_secs_f64(secs: f64) -> Self {
         // `as` saturates and maps NaN to 0, which is what is wanted here.
         Self(libm_round(secs * 1e9) as i64)
     }
 
     /// Nanoseconds.
+    #[inline]
     pub const fn as_ns(self) -> i64 {
         self.0
     }
 
     /// Seconds, as a float: for estimation and charts, not for arithmetic on bounds.
+    #[inline]
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1e9
     }
 
     /// The magnitude, saturating.
+    #[inline]
     pub const fn abs(self) -> Self {
         Self(self.0.saturating_abs())
     }
 
     /// Half, rounded away from zero so that a half of an uncertainty never shrinks it.
+    #[inline]
     pub const fn half(self) -> Self {
         Self(self.0 / 2 + self.0 % 2)
     }
 
     /// `self · n`, saturating.
+    #[inline]
     pub const fn times(self, n: i64) -> Self {
         Self(self.0.saturating_mul(n))
     }
 
     /// Whether the span is below zero.
+    #[inline]
     pub const fn is_negative(self) -> bool {
         self.0 < 0
     }
@@ -108,6 +118,7 @@ fn libm_round(x: f64) -> f64 {
 
 impl Add for Span {
     type Output = Self;
+    #[inline]
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
@@ -115,6 +126,7 @@ impl Add for Span {
 
 impl Sub for Span {
     type Output = Self;
+    #[inline]
     fn sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
@@ -122,18 +134,21 @@ impl Sub for Span {
 
 impl Neg for Span {
     type Output = Self;
+    #[inline]
     fn neg(self) -> Self {
         Self(self.0.saturating_neg())
     }
 }
 
 impl AddAssign for Span {
+    #[inline]
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
     }
 }
 
 impl SubAssign for Span {
+    #[inline]
     fn sub_assign(&mut self, other: Self) {
         *self = *self - other;
     }

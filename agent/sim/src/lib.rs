@@ -5,6 +5,7 @@
 //! what surrounds it is simulated. [`fleet`] is the demonstration fleet, as data.
 
 pub mod fleet;
+pub mod soak;
 
 mod clock;
 mod config;

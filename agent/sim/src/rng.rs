@@ -27,6 +27,21 @@ impl Rng {
         low + (high - low) * self.unit()
     }
 
+    /// A whole number in `[0, n)`; 0 if `n` is 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.unit() * n as f64) as usize
+    }
+
+    /// True in this share of the cases.
+    pub fn chance(&mut self, share: f64) -> bool {
+        self.unit() < share
+    }
+
+    /// In `[least, most)`, every order of magnitude as likely as the next.
+    pub fn magnitude(&mut self, least: f64, most: f64) -> f64 {
+        least * libm::pow(most / least, self.unit())
+    }
+
     /// Exponential with the given mean: the queueing delay of a lightly loaded network.
     pub fn exponential(&mut self, mean: f64) -> f64 {
         -mean * libm::log(1.0 - self.unit())

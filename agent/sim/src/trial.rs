@@ -4,9 +4,6 @@ use crate::{Fault, HostConfig, SimHost, SimReport, SourceLink};
 
 /// When trials begin: 2027-01-15T08:00:00Z.
 const START: Timestamp<Utc> = Timestamp::from_ns(1_800_000_000_000_000_000);
-/// Between reports, the window is looked at this often.
-const LOOK_EVERY: Span = Span::SECOND;
-
 /// A host that is watched: at every report, and every second between, its window is held against the
 /// truth.
 pub struct Trial {
@@ -14,6 +11,9 @@ pub struct Trial {
     now: Timestamp<Utc>,
     strict: bool,
     naive_drift_ppm: f64,
+    look_every: Span,
+    /// Since when the host, while up, has had no window.
+    blind_since: Option<Timestamp<Utc>>,
     /// Every report so far.
     pub reports: Vec<SimReport>,
     /// What was seen so far.
@@ -35,6 +35,8 @@ pub struct Tally {
     pub naive: (u64, u64),
     /// The widest worst-case window.
     pub widest: Span,
+    /// The longest time without a worst-case window while the host was up.
+    pub longest_gap: Span,
     /// Sums over all windows: half-widths, squared errors of the point estimate; seconds.
     sums: (f64, f64),
     /// The first window without the truth inside, in words.
@@ -81,6 +83,8 @@ impl Trial {
             strict,
             // RFC 5905's PHI.
             naive_drift_ppm: 15.0,
+            look_every: Span::SECOND,
+            blind_since: None,
             reports: Vec::new(),
             tally: Tally::default(),
         }
@@ -93,11 +97,18 @@ impl Trial {
         self
     }
 
+    /// Looks at the window this often between reports, instead of every second.
+    #[must_use]
+    pub fn looking_every(mut self, interval: Span) -> Self {
+        self.look_every = interval;
+        self
+    }
+
     /// Lets the world run for that long.
     pub fn run(&mut self, length: Span) -> &mut Self {
         let end = self.now + length;
         while self.now < end {
-            self.now = end.min(self.now + LOOK_EVERY);
+            self.now = end.min(self.now + self.look_every);
             let mut fresh = Vec::new();
             self.host.advance(self.now, &mut fresh);
             for made in &fresh {
@@ -107,6 +118,9 @@ impl Trial {
             if let Some(made) = self.host.status(self.now) {
                 self.look(&made);
                 self.look_naive(&made);
+                self.look_for_gaps(made.report.bounds.is_some());
+            } else {
+                self.blind_since = None;
             }
         }
         self
@@ -116,7 +130,7 @@ impl Trial {
     pub fn until(&mut self, longest: Span, done: impl Fn(&Report) -> bool) -> Option<Span> {
         let begun = self.now;
         while self.now - begun < longest {
-            self.run(LOOK_EVERY);
+            self.run(Span::SECOND);
             if self.host.status(self.now).is_some_and(|made| done(&made.report)) {
                 return Some(self.now - begun);
             }
@@ -207,18 +221,30 @@ impl Trial {
             let seed = self.host.config().seed;
             let after = made.at - START;
             let (lo, hi, truth) = (bounds.lo(), bounds.hi(), made.true_error);
+            let sources = made.report.sources.iter();
+            let verdicts: Vec<_> = sources.map(|s| format!("{} {}", s.name, s.verdict)).collect();
             format!(
                 "{name} (seed {seed}) {:.3} s after the start: the truth, {} ns, is outside \
-                 [{}, {}] ns",
+                 [{}, {}] ns by {}",
                 after.as_secs_f64(),
                 truth.as_ns(),
                 lo.as_ns(),
-                hi.as_ns()
+                hi.as_ns(),
+                verdicts.join(", ")
             )
         };
         assert!(!self.strict, "{}\n{:#?}", words(), made.report);
         if self.tally.first_wrong.is_none() {
             self.tally.first_wrong = Some(words());
+        }
+    }
+
+    fn look_for_gaps(&mut self, window: bool) {
+        if window {
+            self.blind_since = None;
+        } else {
+            let since = *self.blind_since.get_or_insert(self.now);
+            self.tally.longest_gap = self.tally.longest_gap.max(self.now - since);
         }
     }
 
