@@ -22,6 +22,9 @@ const LOOKUP_UNREACHABLE: Span = Span::from_secs(64);
 /// Polls in a row that a silent source may miss while others answer before it loses its vote. One or
 /// two may be counted when all sources fall silent together, so three it must be at least.
 const CHANCES: u32 = 3;
+/// As many for a source of which something is remembered: that stays true and widens slowly, and may be
+/// what outvotes a liar. On a lossy path, three in a row are soon missed.
+const CHANCES_REMEMBERED: u32 = 8;
 /// A server that sent DENY is left alone; its name may mean another one after this.
 const LOOKUP_DENIED: Span = Span::from_secs(3600);
 
@@ -113,7 +116,8 @@ impl Source {
     /// Whether a source that is silent has been so for long enough, while others were heard, to go on
     /// without it.
     pub(crate) fn has_had_its_chance(&self) -> bool {
-        self.chances_missed >= CHANCES
+        let remembered = self.track.best().is_some();
+        self.chances_missed >= if remembered { CHANCES_REMEMBERED } else { CHANCES }
     }
 
     /// When it last answered.
