@@ -15,11 +15,6 @@ fn worlds_that_broke_once_hold() {
             continue;
         }
         let text = std::fs::read_to_string(path).unwrap();
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "txt") {
-            continue;
-        }
-        let text = std::fs::read_to_string(path).unwrap();
         let seed = text.split_whitespace().next().unwrap().parse().unwrap();
         if let Err(what) = soak::run(seed) {
             broken.push(format!("{seed}: {what}"));
