@@ -137,7 +137,13 @@ impl Track {
         let points = self.history.make_contiguous();
         let first = points.partition_point(|point| point.at < self.believed_from);
         self.memory = frequency::remember(&points[first..], self.ceiling.hi());
-        self.runaway = frequency::runaway(points, self.ceiling.hi());
+        // A rate beyond the limit contradicts earlier bounds before long. Without that, a fit is likely at
+        // best, and one that is likely takes no vote away.
+        self.runaway = if self.probation.on_record(at) {
+            frequency::runaway(points, self.ceiling.hi())
+        } else {
+            None
+        };
         Ok(taken)
     }
 

@@ -23,7 +23,7 @@ pub struct Soaked {
 pub fn world(seed: u64) -> Soaked {
     let mut rng = Rng::new(seed);
     let count = 1 + rng.below(7);
-    let liars = rng.below((count + 1) / 2);
+    let liars = rng.below(count.div_ceil(2));
     let low = rng.below(6) as i8 + if rng.chance(0.1) { -2 } else { 3 };
     let poll_log2 = (low, low + rng.below(5) as i8);
     let mut config =

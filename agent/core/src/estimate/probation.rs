@@ -26,6 +26,11 @@ impl Probation {
         self.left > 0
     }
 
+    /// Whether there was a contradiction lately.
+    pub(super) fn on_record(&self, now: Timestamp<Raw>) -> bool {
+        self.last.is_some_and(|last| now - last <= RECORD)
+    }
+
     pub(super) fn agreed(&mut self) {
         self.left = self.left.saturating_sub(1);
     }
