@@ -93,6 +93,21 @@ need_chronyd() {
     fi
 }
 
+# Sets NTPD. Installed, NTPsec would take over the machine's clock and drive chrony out.
+need_ntpd() {
+    local unpacked=$TARGET/ntpsec
+    NTPD=$(PATH=$PATH:/usr/sbin:$unpacked/usr/sbin command -v ntpd || true)
+    if [ -z "$NTPD" ]; then
+        say "Unpacking ntpd into $unpacked: tests use it as a time source; it is not installed."
+        mkdir -p "$unpacked"
+        (cd "$unpacked" && apt-get download -qq ntpsec 2>/dev/null && dpkg -x ntpsec_*.deb .) || return 0
+        NTPD=$unpacked/usr/sbin/ntpd
+    fi
+    if [[ $(ldd "$NTPD") == *'not found'* ]]; then
+        apt_install "libraries of ntpd" libbsd0 libcap2 libssl3
+    fi
+}
+
 # Sets CHROMIUM. Where the package is only a door to snap (Ubuntu), playwright's own build is taken.
 need_chromium() {
     CHROMIUM=$(command -v chromium || command -v google-chrome || true)

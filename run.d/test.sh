@@ -27,9 +27,10 @@ need_for_tests() {
     need_postgres
     need_node
     need_chronyd
+    need_ntpd
     browser_driver
     need_chromium
-    export CHRONYD CHROMIUM
+    export CHRONYD NTPD CHROMIUM
     POSTGRES_BIN=$(postgres_bin)
     export POSTGRES_BIN
     assets

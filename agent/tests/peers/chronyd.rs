@@ -70,6 +70,24 @@ fn launch(program: &PathBuf, config: &PathBuf, folder: &std::path::Path) -> Proc
     )
 }
 
+/// Proves that interleaved mode is found without being configured, that it is used with kernel stamps,
+/// and that the window is then narrow.
+#[test]
+fn interleaved_mode_is_used() {
+    let folder = Folder::new();
+    let Some(server) = Chronyd::start(&folder, "") else {
+        return skip("interleaved_mode_is_used", "no chronyd on this machine");
+    };
+    let watch = Watch::start(&folder, &server.table(""));
+    let view = watch.until("interleaved answers", |view| {
+        source(view, 0)["interleaved"] == true && accepted(view, 0) >= 6
+    });
+    assert_eq!(source(&view, 0)["stamps"], "kernel");
+    assert_eq!(source(&view, 0)["auth"], "none");
+    let width = view["hi"].as_f64().unwrap() - view["lo"].as_f64().unwrap();
+    assert!(width < 0.005, "{width} s wide");
+}
+
 /// Proves that a server can be asked in basic mode only.
 #[test]
 fn interleaved_mode_can_be_refused() {
@@ -80,6 +98,46 @@ fn interleaved_mode_can_be_refused() {
     let watch = Watch::start(&folder, &server.table("interleaved = false"));
     let view = watch.until("eight answers", |view| accepted(view, 0) >= 8);
     assert_eq!(source(&view, 0)["interleaved"], false);
+}
+
+/// Proves that AES-CMAC and SHA-256 keys are understood by both sides, also in interleaved mode, and that
+/// answers under another key, or none, are refused.
+#[test]
+fn keys_authenticate() {
+    let folder = Folder::new();
+    let keys = |name: &str, last: &str| {
+        let text = format!(
+            "7 AES128 HEX:000102030405060708090a0b0c0d0e{last}\n8 SHA256 ASCII:between-{last}\n\
+             9 AES256 HEX:{}{last}\n",
+            "ab".repeat(31)
+        );
+        let path = folder.file(name, &text);
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640))
+            .unwrap();
+        path.display().to_string()
+    };
+    let (shared, other) = (keys("shared.keys", "0f"), keys("other.keys", "ff"));
+    let Some(server) = Chronyd::start(&folder, &format!("keyfile {shared}")) else {
+        return skip("keys_authenticate", "no chronyd on this machine");
+    };
+    for key in [7, 8, 9] {
+        let table = server.table(&format!("key = {key}"));
+        let watch = Watch::start(&folder, &format!("ntp.keys-file = \"{shared}\"\n{table}"));
+        let view = watch.until("authenticated answers", |view| {
+            accepted(view, 0) >= 6 && source(view, 0)["interleaved"] == true
+        });
+        assert_eq!(source(&view, 0)["auth"], "mac");
+        assert_eq!(view["state"], "synchronised");
+    }
+    let table = server.table("key = 7");
+    let watch = Watch::start(&folder, &format!("ntp.keys-file = \"{other}\"\n{table}"));
+    let view = watch.until("misses or refusals", |view| {
+        let source = source(view, 0);
+        source["refused"].as_u64().unwrap() > 3
+            || ["authentication", "unreachable"].contains(&source["verdict"].as_str().unwrap())
+    });
+    assert_eq!(accepted(&view, 0), 0);
+    assert!(view["lo"].is_null(), "a window from a server that could be anybody: {view}");
 }
 
 /// Proves that servers are asked over IPv6.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod chronyd;
+mod ntpd;
+mod nts;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "the agent's other tests need all of it")]
 mod support;
