@@ -177,7 +177,7 @@ pub enum Unusable {
     Smear,
     /// It is not asked: somebody said so.
     Offline,
-    /// Fewer sources agree than the configuration asks for.
+    /// Fewer sources agree than the configuration asks for, or none of those that it requires.
     MinSources,
     /// This host's oscillator is faster or slower than its drift limit allows.
     Oscillator,
@@ -246,7 +246,7 @@ impl Verdict {
                 Unusable::Authentication => "does not prove who it is, as configured",
                 Unusable::Smear => "treats leap seconds otherwise than the majority",
                 Unusable::Offline => "is not asked, as somebody told this host",
-                Unusable::MinSources => "agrees, but with fewer sources than configured",
+                Unusable::MinSources => "agrees, but too few sources do, or none of those required",
                 Unusable::Oscillator => "shows that this host's oscillator exceeds its drift limit",
             },
         }

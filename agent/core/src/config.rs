@@ -17,6 +17,11 @@ pub struct EngineConfig {
     /// Answers that claim a larger root distance are refused (RFC 5905 MAXDIST is 1.5 s; wider here,
     /// because a wide bound is still a true one).
     pub max_root_distance: Span,
+    /// How many sources may be wrong at once, at most a minority of those that take part. Fewer make a
+    /// narrower window and believe more.
+    pub faults: usize,
+    /// There is no window unless so many sources agree.
+    pub min_sources: usize,
     /// A window held without sources becomes free-running when it is wider than this.
     pub max_window: Span,
     /// How early or late servers may apply a leap second: answers this near to it are not used.
@@ -33,6 +38,8 @@ impl Default for EngineConfig {
             drift_limit: Ppb::from_ppm(50),
             rate_change: Ppb::from_ppm(1),
             max_root_distance: Span::from_secs(3),
+            faults: usize::MAX,
+            min_sources: 1,
             max_window: Span::SECOND,
             leap_ambiguity: Span::from_secs(5),
             sigma_k: 3.0,

@@ -45,4 +45,4 @@ pub use events::MAX_EVENTS;
 pub use io::{Action, ClockReading, SendToken, Stamp};
 pub use random::Random;
 pub use refused::Refused;
-pub use select::{Region, region};
+pub use select::{Region, region, region_tolerating};

@@ -8,6 +8,10 @@
 //! n counts the sources that answer and those that have not had their chance to (after a start, or an
 //! outage of all): a liar that answers first is not believed before the others were heard.
 //!
+//! The configuration may ask to tolerate fewer (`faults`): then f is the least from there up to the minority
+//! with which bounds overlap at all. Fewer make a narrower window: with f = 0 it is what all agree on, as
+//! RFC 5905 section 11.2.1 has it, and a liar whose claim overlaps with the others' is believed.
+//!
 //! So one source is believed; two must overlap; three outvote one; no overlap of n − f means that there
 //! is no majority, and then there is no window rather than a wrong one.
 
@@ -17,7 +21,7 @@ use alloc::vec::Vec;
 
 use timebase::{Bounds, Span};
 
-pub(crate) use assess::{Assessment, assess};
+pub(crate) use assess::{Assessment, assess, preferred};
 
 /// Where at least n − f bounds overlap: one interval or several, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +43,18 @@ impl Region {
 
 /// The region of the majority, or `None` if there is none (or no vote).
 pub fn region(votes: &[Bounds]) -> Option<Region> {
-    let wrong_at_most = votes.len().checked_sub(1)? / 2;
-    let needed = votes.len() - wrong_at_most;
+    region_of(votes, votes.len().checked_sub(1)? / 2)
+}
+
+/// The region where as few as possible are wrong, but at least `faults` of them, and a minority at most.
+pub fn region_tolerating(votes: &[Bounds], faults: usize) -> Option<Region> {
+    let minority = votes.len().checked_sub(1)? / 2;
+    (faults.min(minority)..=minority).find_map(|wrong| region_of(votes, wrong))
+}
+
+/// Where all but `wrong` of the votes overlap.
+fn region_of(votes: &[Bounds], wrong: usize) -> Option<Region> {
+    let needed = votes.len() - wrong;
     // At equal places starts go before ends: intervals that only touch do overlap.
     let mut edges: Vec<(Span, bool)> =
         votes.iter().flat_map(|vote| [(vote.lo(), false), (vote.hi(), true)]).collect();
@@ -90,6 +104,21 @@ mod tests {
         // Four tolerate one.
         assert_eq!(hull(&[(0, 4), (1, 5), (2, 6), (80, 81)]), Some((2, 4)));
         assert_eq!(hull(&[(0, 4), (1, 5), (80, 83), (80, 81)]), None);
+    }
+
+    #[test]
+    fn fewer_tolerated_faults_make_a_narrower_window() {
+        let of = |of: &[(i64, i64)], faults| {
+            let hull = region_tolerating(&votes(of), faults)?.hull()?;
+            Some((hull.lo().as_ns(), hull.hi().as_ns()))
+        };
+        let all = [(-2, 10), (-10, 2), (-8, 8)];
+        assert_eq!(of(&all, 0), Some((-2, 2)));
+        assert_eq!(of(&all, 1), Some((-8, 8)));
+        assert_eq!(of(&all, 9), Some((-8, 8)), "never more than a minority");
+        let liar = [(-2, 10), (-10, 2), (-8, 8), (80, 81)];
+        assert_eq!(of(&liar, 0), Some((-2, 2)), "one more, because all do not overlap");
+        assert_eq!(of(&[(0, 1), (80, 81)], 0), None);
     }
 
     #[test]

@@ -13,7 +13,10 @@ use crate::estimate::{Rate, Taken, Track};
 use crate::nonces::Nonces;
 use crate::ntp::{Answer, Answers, Client, Packet, PollNeed};
 use crate::nts::{NtsFailure, NtsKeys};
-use crate::{AuthConfig, EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
+use crate::{
+    AuthConfig, EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, SourceOptions,
+    Stamp,
+};
 
 /// First and longest wait between two look-ups of a name that does not resolve.
 const LOOKUP_AGAIN: (Span, Span) = (Span::from_secs(2), Span::from_secs(64));
@@ -83,6 +86,10 @@ impl Source {
 
     pub(crate) fn name(&self) -> &str {
         &self.config.name
+    }
+
+    pub(crate) fn options(&self) -> SourceOptions {
+        self.config.options
     }
 
     /// The leap indicator of its newest answer.

@@ -7,7 +7,7 @@ use timebase::{
 use super::Engine;
 use crate::ClockReading;
 use crate::estimate::combine;
-use crate::select::Assessment;
+use crate::select::{Assessment, preferred};
 use crate::source::Moment;
 
 impl Engine {
@@ -102,9 +102,10 @@ impl Engine {
         // Nothing is likely while it is open whether UTC has leapt.
         let leapt = (leaps.width() == Span::ZERO).then_some(leaps.lo())?;
         let likely = self.oscillator.likely();
-        let majority = assessment.majority.iter().map(|i| &self.sources[*i]);
+        let preferred = preferred(&self.sources, &assessment.majority);
+        let preferred = preferred.iter().map(|i| &self.sources[*i]);
         let estimates: Vec<_> =
-            majority.filter_map(|source| source.track.estimate_at(now.raw, likely)).collect();
+            preferred.filter_map(|source| source.track.estimate_at(now.raw, likely)).collect();
         let combined = combine(&estimates)?;
         Some(Statistical {
             offset: bounds.clamp(combined.offset + now.difference() + leapt),

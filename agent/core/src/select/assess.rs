@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 
 use timebase::{Bounds, Leap, Raw, Span, SyncState, Timestamp, Unusable, Verdict};
 
-use super::region;
+use super::region_tolerating;
 use crate::EngineConfig;
 use crate::smear::{Treatment, outvoted};
 use crate::source::Source;
@@ -62,15 +62,19 @@ pub(crate) fn assess(
     for (verdict, _) in verdicts.iter_mut().zip(&smear_apart).filter(|(_, apart)| **apart) {
         *verdict = Verdict::Unusable(Unusable::Smear);
     }
+    for (verdict, source) in verdicts.iter_mut().zip(sources) {
+        if source.options().noselect && *verdict == Verdict::Combined {
+            *verdict = Verdict::Unusable(Unusable::Noselect);
+        }
+    }
     let votes: Vec<(usize, Bounds)> = sources
         .iter()
         .enumerate()
         .filter(|(i, _)| !beyond_limit && !smear_apart[*i])
         .filter_map(|(i, source)| Some((i, vote(source, answering, now)?)))
         .collect();
-    let bounds: Vec<Bounds> = votes.iter().map(|(_, bounds)| *bounds).collect();
-    let region = region(&bounds);
-    let window = region.as_ref().and_then(super::Region::hull).filter(|hull| hull.is_bounded());
+    let region = region_tolerating(&decisive(sources, &votes), config.faults);
+    let mut window = region.as_ref().and_then(super::Region::hull).filter(|hull| hull.is_bounded());
     let mut majority = Vec::new();
     for (i, bounds) in votes {
         let heard = sources[i].standing().is_none();
@@ -81,7 +85,12 @@ pub(crate) fn assess(
             _ => {}
         }
     }
-    if answering {
+    if answering && !enough(sources, &majority, config) {
+        window = None;
+        for i in majority.drain(..) {
+            verdicts[i] = Verdict::Unusable(Unusable::MinSources);
+        }
+    } else if answering {
         rank(sources, &majority, &mut verdicts);
     }
     let state = state(window, answering, config, now - started);
@@ -91,7 +100,8 @@ pub(crate) fn assess(
 
 /// What a source says about `raw − UTC`, if it has a vote; `answering`: some source answers.
 fn vote(source: &Source, answering: bool, now: Timestamp<Raw>) -> Option<Bounds> {
-    if source.track.contradictory() || source.track.runs_away() {
+    let out = source.options().noselect;
+    if out || source.track.contradictory() || source.track.runs_away() {
         return None;
     }
     let remembered = source.track.bounds_at(now);
@@ -103,6 +113,31 @@ fn vote(source: &Source, answering: bool, now: Timestamp<Raw>) -> Option<Bounds>
         }
         Some(_) => None,
     }
+}
+
+/// The votes that make the region: those of trusted sources, if there are any; the others are measured
+/// by it.
+fn decisive(sources: &[Source], votes: &[(usize, Bounds)]) -> Vec<Bounds> {
+    let of = |trusted: bool| -> Vec<Bounds> {
+        let by = |(i, _): &&(usize, Bounds)| sources[*i].options().trust || !trusted;
+        votes.iter().filter(by).map(|(_, bounds)| *bounds).collect()
+    };
+    let trusted = of(true);
+    if trusted.is_empty() { of(false) } else { trusted }
+}
+
+/// Whether as many sources agree as the configuration asks for, and one of those that it requires.
+fn enough(sources: &[Source], majority: &[usize], config: &EngineConfig) -> bool {
+    let required = sources.iter().any(|source| source.options().require);
+    let met = majority.iter().any(|i| sources[*i].options().require);
+    majority.len() >= config.min_sources && (met || !required)
+}
+
+/// The sources of the majority to estimate from: the preferred ones, if any of them is there.
+pub(crate) fn preferred(sources: &[Source], majority: &[usize]) -> Vec<usize> {
+    let preferred: Vec<_> =
+        majority.iter().copied().filter(|i| sources[*i].options().prefer).collect();
+    if preferred.is_empty() { majority.to_vec() } else { preferred }
 }
 
 /// Whether most sources whose rate is known agree that this host's oscillator breaks its limit. Then no
@@ -125,8 +160,9 @@ fn state(window: Option<Bounds>, answering: bool, config: &EngineConfig, up: Spa
 /// grow until the next poll and would make every poll a change).
 fn rank(sources: &[Source], majority: &[usize], verdicts: &mut [Verdict]) {
     let width = |i: usize| sources[i].track.best_width().unwrap_or(Span::MAX);
-    let Some(&narrowest) = majority.iter().min_by_key(|i| width(**i)) else { return };
-    let incumbent = majority.iter().copied().find(|i| sources[*i].verdict == Verdict::Selected);
+    let candidates = preferred(sources, majority);
+    let Some(&narrowest) = candidates.iter().min_by_key(|i| width(**i)) else { return };
+    let incumbent = candidates.iter().copied().find(|i| sources[*i].verdict == Verdict::Selected);
     let (part, whole) = STAYS;
     let selected = incumbent
         .filter(|i| width(narrowest).times(whole) >= width(*i).times(part))

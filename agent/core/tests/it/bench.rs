@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use agent_core::ntp::{Mode, Packet, from_utc, short_format};
 use agent_core::{
-    Action, ClockReading, Engine, EngineConfig, Refused, SendToken, SourceConfig, SourceId, Stamp,
+    Action, ClockReading, Engine, EngineConfig, Refused, SendToken, SourceConfig, SourceId,
+    SourceOptions, Stamp,
 };
 use timebase::{
     Discipliner, EventKind, Host, KernelClock, Leap, LeapSecond, Ppb, Raw, Report, Seq, SmearState,
@@ -29,6 +30,8 @@ pub(crate) struct Server {
     pub(crate) root_dispersion: Span,
     /// What it does about a leap second.
     pub(crate) leaping: Option<Leaping>,
+    /// What part it takes in the client's selection.
+    pub(crate) options: SourceOptions,
 }
 
 /// A server's way across a leap second.
@@ -62,6 +65,7 @@ impl Default for Server {
             leap: Leap::None,
             reference_id: 0x7f00_0001,
             root_dispersion: Span::from_ns(20_000),
+            options: SourceOptions::default(),
             leaping: None,
         }
     }
@@ -120,12 +124,20 @@ impl Bench {
     }
 
     pub(crate) fn polling(servers: Vec<Server>, poll_log2: i8, rate: Ppb) -> Self {
+        Self::with(EngineConfig::default(), servers, poll_log2, rate)
+    }
+
+    pub(crate) fn configured(config: EngineConfig, servers: Vec<Server>) -> Self {
+        Self::with(config, servers, 4, Ppb::from_ppm(12))
+    }
+
+    fn with(config: EngineConfig, servers: Vec<Server>, poll_log2: i8, rate: Ppb) -> Self {
         let clock = ClockReading {
             raw: raw_at(START, rate),
             realtime: Timestamp::from_ns(START.as_ns()),
             uncertainty: Span::ZERO,
         };
-        let mut engine = Engine::new(EngineConfig::default(), [3; 32], clock);
+        let mut engine = Engine::new(config, [3; 32], clock);
         for (i, server) in servers.iter().enumerate() {
             let id = engine.add_source(
                 clock.raw,
@@ -133,6 +145,7 @@ impl Bench {
                     name: format!("server-{i}"),
                     min_poll_log2: poll_log2,
                     max_poll_log2: poll_log2 + 2,
+                    options: server.options,
                     ..SourceConfig::default()
                 },
             );

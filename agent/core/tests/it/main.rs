@@ -7,6 +7,7 @@ mod interleaved;
 mod laws;
 mod leaps;
 mod nts;
+mod options;
 mod packets;
 mod peer;
 mod system_clock;
