@@ -101,6 +101,19 @@ pub(crate) const CELLS: &[Cell] = &[
         judged: true,
     },
     Cell {
+        name: "skewed-paths",
+        about: "four servers, up and down 0.5 and 2.5 ms; 2.5 and 0.5 ms; 1 and 1 ms; 2 and 2 ms, + \
+                exp(100 us)",
+        links: &[
+            honest(Path::new(Delay::new(500.0, 100.0), Delay::new(2500.0, 100.0))),
+            honest(Path::new(Delay::new(2500.0, 100.0), Delay::new(500.0, 100.0))),
+            honest(PLAIN),
+            honest(Path::symmetric(2000.0, 100.0)),
+        ],
+        long: false,
+        judged: true,
+    },
+    Cell {
         name: "long-polls",
         about: "one server, 1 ms + exp(1 ms) each way, polls of 64 s to 256 s",
         links: &[honest(Path::symmetric(1000.0, 1000.0))],

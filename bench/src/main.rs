@@ -38,7 +38,7 @@ const NTPD_RS: &str = "ntpd-rs";
 const LONG_POLLS: std::ops::RangeInclusive<i8> = 6..=8;
 const LONG_MEASURED: Duration = Duration::from_secs(3600);
 /// Polls that pass before anything counts, and the least time.
-const WARM_UP_POLLS: u64 = 8;
+const WARM_UP_POLLS: u32 = 16;
 const WARM_UP_LEAST: Duration = Duration::from_secs(20);
 
 /// Compares the agent with chronyd and ntpd-rs over emulated paths.
@@ -63,7 +63,7 @@ struct Options {
     /// How long each cell is measured; all cells run at the same time.
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
-    /// How long before measuring starts; not given: 8 polls, at least 20 s.
+    /// How long before measuring starts; not given: 16 polls, at least 20 s.
     #[arg(long, value_name = "SECONDS")]
     warm_up: Option<u64>,
     /// Poll interval as a power of two in seconds.
@@ -103,9 +103,12 @@ fn main() -> Result<()> {
         for part in options.parts(&plan) {
             let outcome = run(&lab, &part, repeat)?;
             print!("{}", report::tables(&outcome.scores));
+            if let Some(load) = load() {
+                println!("\nload of the machine at the end (1, 5, 15 minutes): {load}");
+            }
             if let Some([median, most, worst]) = outcome.lateness_us {
                 println!(
-                    "\nemulated paths released packets late by {median:.1} us (median), {most:.1} us \
+                    "emulated paths released packets late by {median:.1} us (median), {most:.1} us \
                      (99 %), {worst:.0} us (worst)"
                 );
             }
@@ -150,10 +153,9 @@ impl Options {
         }
         let polls = if self.long { LONG_POLLS } else { self.poll..=self.poll };
         let longest = Duration::from_secs_f64(2.0_f64.powi((*polls.start()).into()));
-        let warm_up = self
-            .warm_up
-            .map_or((longest * WARM_UP_POLLS as u32).max(WARM_UP_LEAST), Duration::from_secs);
-        let default = if self.long { LONG_MEASURED } else { Duration::from_secs(420) };
+        let warm_up =
+            self.warm_up.map_or((longest * WARM_UP_POLLS).max(WARM_UP_LEAST), Duration::from_secs);
+        let default = if self.long { LONG_MEASURED } else { Duration::from_secs(300) };
         let measured = self.seconds.map_or(default, Duration::from_secs);
         Ok(Plan {
             cells,
@@ -224,6 +226,12 @@ impl Options {
             println!("{NTPD_RS} takes no part: it is not installed, or was left out");
         }
     }
+}
+
+/// How busy the machine is: figures of a busy one are noisy.
+fn load() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    Some(text.split_whitespace().take(3).collect::<Vec<_>>().join(", "))
 }
 
 /// Whether this build of the agent can steer a clock.
