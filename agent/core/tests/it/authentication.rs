@@ -10,7 +10,7 @@ use crate::peer::{FLIGHT, Peer, Rig};
 const SECRET: &[u8] = b"tick tock";
 
 fn rig() -> Rig {
-    let key = SymmetricKey::new(7, KeyAlgorithm::Sha1, SECRET.to_vec()).unwrap();
+    let key = SymmetricKey::new(7, KeyAlgorithm::Sha1, SECRET.to_vec()).expect("a key");
     let config = SourceConfig { auth: AuthConfig::Key(key), ..SourceConfig::default() };
     Rig::new(Peer::interleaving(), config)
 }

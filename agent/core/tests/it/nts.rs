@@ -18,7 +18,7 @@ fn rig() -> Rig {
 }
 
 fn shown(rig: &Rig) -> &[u8] {
-    &rig.peer.nts.as_ref().unwrap().shown
+    &rig.peer.nts.as_ref().expect("NTS").shown
 }
 
 /// Proves that keys come first, that every cookie is shown once, and that NTS and the interleaved mode

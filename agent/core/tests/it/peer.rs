@@ -46,7 +46,7 @@ pub(crate) const COOKIE: usize = 100;
 
 fn push(packet: &mut Vec<u8>, kind: u16, body: &[u8]) {
     packet.extend_from_slice(&kind.to_be_bytes());
-    packet.extend_from_slice(&u16::try_from(body.len() + 4).unwrap().to_be_bytes());
+    packet.extend_from_slice(&u16::try_from(body.len() + 4).expect("a short field").to_be_bytes());
     packet.extend_from_slice(body);
 }
 
@@ -70,7 +70,7 @@ impl NtsPeer {
 
     /// Seals an answer; panics on a request that is not as the RFC has it.
     fn seal(&mut self, request: &[u8], header: &mut Packet) -> Vec<u8> {
-        let fields = Trailer::parse(request).unwrap().fields;
+        let fields = Trailer::parse(request).expect("our own request").fields;
         let kinds: Vec<u16> = fields.iter().map(|field| field.kind).collect();
         assert_eq!((kinds[0], kinds[1], kinds[kinds.len() - 1]), (0x104, 0x204, 0x404));
         let wanted = kinds.iter().filter(|kind| matches!(kind, 0x204 | 0x304)).count();
@@ -78,9 +78,10 @@ impl NtsPeer {
         self.shown.push(fields[1].body[0]);
         let seal = fields[fields.len() - 1];
         assert_eq!(seal.body[..4], [0, 16, 0, 16]);
-        let mut siv = Aes128Siv::new_from_slice(&C2S).unwrap();
+        let mut siv = Aes128Siv::new_from_slice(&C2S).expect("32 octets");
         let nonce = &seal.body[4..20];
-        assert_eq!(siv.decrypt([&request[..seal.at], nonce], &seal.body[20..]).unwrap(), []);
+        let opened = siv.decrypt([&request[..seal.at], nonce], &seal.body[20..]);
+        assert_eq!(opened.expect("the request's seal"), []);
         if self.forgetful {
             (header.stratum, header.reference_id) = (0, u32::from_be_bytes(*b"NTSN"));
         }
@@ -94,11 +95,11 @@ impl NtsPeer {
             let cookie = self.cookie();
             push(&mut sealed, 0x204, &cookie);
         }
-        let mut siv = Aes128Siv::new_from_slice(&S2C).unwrap();
+        let mut siv = Aes128Siv::new_from_slice(&S2C).expect("32 octets");
         let nonce = [self.issued; 16];
-        let sealed = siv.encrypt([&answer[..], &nonce], &sealed).unwrap();
+        let sealed = siv.encrypt([&answer[..], &nonce], &sealed).expect("room");
         let mut body = vec![0, 16];
-        body.extend_from_slice(&u16::try_from(sealed.len()).unwrap().to_be_bytes());
+        body.extend_from_slice(&u16::try_from(sealed.len()).expect("a short field").to_be_bytes());
         body.extend_from_slice(&nonce);
         body.extend_from_slice(&sealed);
         push(&mut answer, 0x404, &body);
@@ -141,7 +142,7 @@ impl Peer {
 
     /// The answer to a request that arrives then.
     pub(crate) fn answer(&mut self, request: &[u8], arrived: Timestamp<Utc>) -> Vec<u8> {
-        let mut header = self.header(&Packet::decode(request).unwrap(), arrived);
+        let mut header = self.header(&Packet::decode(request).expect("our own request"), arrived);
         match &mut self.nts {
             Some(nts) => nts.seal(request, &mut header),
             None => header.encode().to_vec(),
@@ -157,7 +158,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn header(&self) -> Packet {
-        Packet::decode(&self.packet).unwrap()
+        Packet::decode(&self.packet).expect("our own request")
     }
 }
 
