@@ -9,12 +9,13 @@ use timebase::Span;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
+use crate::privilege;
 use crate::run::{self, Output};
 use crate::sources::ServerName;
 use crate::{control, status, view};
 
 /// Knows the interval that is certain to contain true time on this host, and reports it. It only
-/// observes: it never sets or steers a clock.
+/// observes, unless it is told to discipline the clock.
 #[derive(Debug, Parser)]
 #[command(name = "truechimer-agent", version, propagate_version = true)]
 pub struct Cli {
@@ -43,6 +44,9 @@ enum Command {
 struct RunArgs {
     #[command(flatten)]
     settings: Settings,
+    /// Steer the system clock, as the `[discipline]` table of the configuration says. Needs CAP_SYS_TIME.
+    #[arg(long)]
+    discipline: bool,
     /// Print one JSON object a second; times in seconds, positive is ahead of UTC.
     #[arg(long)]
     json: bool,
@@ -166,7 +170,9 @@ pub fn main(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Run(args) => {
             let mut config = args.settings.load()?;
+            config.discipline.enabled |= args.discipline;
             start_logging(&config)?;
+            privilege::shed(&config);
             let bare = args.json && args.settings.is_bare(&config);
             if bare {
                 // Two of these may run at once, beside the host's own agent: nothing is shared.

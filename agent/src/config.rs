@@ -1,6 +1,7 @@
 //! The agent's configuration: the documented default file, overridden by the user's file, then by
 //! the command line.
 
+mod discipline;
 mod merge;
 mod text;
 
@@ -13,6 +14,8 @@ use thiserror::Error;
 use timebase::{Ppb, Span};
 
 use crate::sources::{POLL, Server, ServerName};
+
+pub use discipline::Discipline;
 
 /// The documented sample file is the default.
 pub const DEFAULT: &str = include_str!("../agent.default.toml");
@@ -51,6 +54,7 @@ pub struct Config {
     pub spool_bytes: u64,
     pub labels: BTreeMap<String, String>,
     pub ntp: Ntp,
+    pub discipline: Discipline,
     pub observe: Observe,
     pub status: Status,
     pub log: Log,
@@ -221,6 +225,7 @@ impl Config {
             let problem = format!("\"{interface}\" is not the name of a network interface");
             return wrong("ntp.bind-interface", problem);
         }
+        self.discipline.validate()?;
         let texts = [("name", self.name.as_deref().unwrap_or("")), ("service", &self.service)];
         let labels = self.labels.iter().flat_map(|(k, v)| [("labels", k.as_str()), ("labels", v)]);
         for (key, text) in texts.into_iter().chain(labels) {

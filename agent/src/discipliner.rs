@@ -1,6 +1,8 @@
 //! Who steers the system clock, by the names of the processes that run.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ const DAEMONS: [(&str, Discipliner); 7] = [
     ("ntpsec", Discipliner::Ntpd),
     ("ptp4l", Discipliner::Ptp4l),
 ];
+
+/// CAP_SYS_TIME in a set of capabilities.
+const SYS_TIME: u64 = 1 << 25;
 
 /// Looks through `/proc`.
 pub fn find() -> Discipliner {
@@ -42,11 +47,41 @@ fn find_in(proc: &Path) -> Discipliner {
         .map_or(Discipliner::None, |(_, discipliner)| discipliner)
 }
 
-/// Whether this is a chronyd that was told not to touch the clock: it serves only.
+/// Whether the process may not set the clock, or was told not to: a chronyd that serves only, a ptp4l
+/// that steers the clock of the network card.
 fn leaves_the_clock_alone(process: &Path) -> bool {
+    if lacks_sys_time(process) {
+        return true;
+    }
     let Ok(command) = fs::read(process.join("cmdline")) else { return false };
-    let mut words = command.split(|byte| *byte == 0);
-    words.next().is_some_and(|program| program.ends_with(b"chronyd")) && words.any(|w| w == b"-x")
+    let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+    let Some((program, arguments)) = words.split_first() else { return false };
+    let given = |word: &str| arguments.contains(&word.as_bytes());
+    if program.ends_with(b"ptp4l") {
+        // Software time stamps are what makes it steer the system clock.
+        return !given("-S") && !given("--time_stamping=software") && !software_stamps(arguments);
+    }
+    program.ends_with(b"chronyd") && given("-x")
+}
+
+/// Whether a configuration file of ptp4l asks for software time stamps.
+fn software_stamps(arguments: &[&[u8]]) -> bool {
+    let files = arguments.windows(2).filter(|pair| pair[0] == b"-f").map(|pair| pair[1]);
+    files.map(|file| Path::new(OsStr::from_bytes(file))).any(|file| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some("time_stamping") && words.next() == Some("software")
+        })
+    })
+}
+
+/// Whether the process is known to lack CAP_SYS_TIME.
+fn lacks_sys_time(process: &Path) -> bool {
+    let Ok(status) = fs::read_to_string(process.join("status")) else { return false };
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    bits.is_some_and(|bits| bits & SYS_TIME == 0)
 }
 
 #[cfg(test)]
@@ -68,6 +103,16 @@ mod tests {
         put("50", "chronyd\n");
         fs::write(proc.join("50/cmdline"), "/usr/sbin/chronyd\0-x\0-d\0").unwrap();
         assert_eq!(find_in(&proc), Discipliner::None);
+        put("51", "ntpd\n");
+        let bounded = "Name:\tntpd\nCapEff:\t000001fffdffffff\n";
+        fs::write(proc.join("51/status"), bounded).unwrap();
+        assert_eq!(find_in(&proc), Discipliner::None, "one that may not set the clock");
+        put("52", "ptp4l\n");
+        fs::write(proc.join("52/cmdline"), "/usr/sbin/ptp4l\0-i\0eth0\0").unwrap();
+        assert_eq!(find_in(&proc), Discipliner::None, "one that steers the card's clock");
+        fs::write(proc.join("52/cmdline"), "/usr/sbin/ptp4l\0-S\0-i\0eth0\0").unwrap();
+        assert_eq!(find_in(&proc), Discipliner::Ptp4l);
+        fs::remove_dir_all(proc.join("52")).unwrap();
         put("77", "systemd-timesyn\n");
         assert_eq!(find_in(&proc), Discipliner::Timesyncd);
         put("78", "phc2sys\n");

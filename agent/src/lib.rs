@@ -2,7 +2,7 @@
 //!
 //! The time path (sockets, stamps, clocks, engine) runs on one thread ([`timekeeper`]); everything
 //! slow (spool, gRPC, HTTP) runs on another runtime and hears of it through bounded channels. It
-//! observes only: nothing here can set a clock.
+//! observes, unless discipline is on: without it, the process cannot set a clock.
 
 pub mod cli;
 pub mod config;
@@ -14,11 +14,13 @@ pub mod keys;
 pub mod local;
 mod nts;
 pub mod observe;
+mod privilege;
 pub mod run;
 mod slots;
 pub mod sources;
 pub mod spool;
 pub mod status;
+pub mod steer;
 pub mod steps;
 pub mod sys;
 pub mod timekeeper;

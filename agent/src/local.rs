@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_core::Steering;
 use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use timebase::Report;
@@ -20,7 +21,7 @@ use tracing::debug;
 use crate::spool::SpoolMetrics;
 use crate::sys::clock;
 use crate::uplink::UplinkState;
-use crate::view::View;
+use crate::view::{DisciplineView, View};
 
 /// A reader that does not take its snapshot within this time is left.
 const READER_PATIENCE: Duration = Duration::from_secs(2);
@@ -38,6 +39,8 @@ pub struct Knowledge {
     pub snapshots: watch::Receiver<Option<Arc<Report>>>,
     /// Asks the time path for one.
     pub wanted: Arc<Notify>,
+    /// From the time path: how steering the clock stands.
+    pub steering: watch::Receiver<Steering>,
     /// From the uplink, if there is one.
     pub uplink: Option<watch::Receiver<UplinkState>>,
     /// From the spool, if there is one.
@@ -68,6 +71,7 @@ impl Knowledge {
     /// The view of all of it.
     pub fn view(&self) -> Option<View> {
         let mut view = View::of(self.report()?.as_ref());
+        view.discipline = DisciplineView::of(*self.steering.borrow());
         view.uplink = self.uplink.as_ref().map(|state| match &*state.borrow() {
             UplinkState::Connected => "connected".to_owned(),
             UplinkState::Down(why) => format!("down: {why}"),

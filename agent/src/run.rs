@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use agent_core::EngineConfig;
+use agent_core::{EngineConfig, Steering};
 use anyhow::{Context, Result, bail};
 use fleet_proto::pb;
 use timebase::{Discipliner, Report};
@@ -23,6 +23,7 @@ use crate::local::{self, Knowledge, LocalSocket, print_json};
 use crate::observe::{self, Exposition};
 use crate::sources::{self, Asking};
 use crate::spool::{Sequence, Spool, SpoolMetrics};
+use crate::steer::{DriftFile, SteerMetrics, SteerSettings};
 use crate::steps::{Resumed, StepRecord};
 use crate::sys::clock;
 use crate::sys::route::Route;
@@ -96,7 +97,9 @@ async fn run_parts(config: &Config, output: Output, threads: Threads) -> Result<
     };
     let boot = identity::boot_id();
     let state_dir = config.state_dir();
-    let keeps_state = config.collector.is_some() || config.state_dir.is_some();
+    let steers_alone = config.discipline.enabled && output == Output::None;
+    let keeps_state = config.collector.is_some() || config.state_dir.is_some() || steers_alone;
+    let drift = keeps_state.then(|| DriftFile::new(&state_dir));
     if keeps_state {
         identity::make_state_dir(&state_dir)?;
     }
@@ -110,18 +113,21 @@ async fn run_parts(config: &Config, output: Output, threads: Threads) -> Result<
     };
 
     let (snapshots, snapshot) = watch::channel(None);
+    let (shown, steering) = watch::channel(Steering::Off);
     let wanted = Arc::new(Notify::new());
     let knowledge = Knowledge {
         snapshots: snapshot,
         wanted: Arc::clone(&wanted),
+        steering,
         uplink: reporting.as_ref().map(|reporting| reporting.state.clone()),
         spool: reporting.as_ref().map(|reporting| reporting.spool_metrics.clone()),
     };
-    let metrics = TimeMetrics::default();
+    let (metrics, steer_metrics) = (TimeMetrics::default(), SteerMetrics::default());
     if let Some(listener) = listener {
         let spool = reporting.as_ref().map(|r| &r.spool_metrics);
         let uplink = reporting.as_ref().map(|r| &r.uplink_metrics);
-        let exposition = Exposition::new(knowledge.clone(), &metrics, spool, uplink);
+        let exposition =
+            Exposition::new(knowledge.clone(), &metrics, &steer_metrics, spool, uplink);
         tokio::spawn(observe::serve(listener, exposition, stop.clone()));
     }
     let (order, orders) = mpsc::channel(ORDERS_WAITING);
@@ -136,8 +142,9 @@ async fn run_parts(config: &Config, output: Output, threads: Threads) -> Result<
         orders,
         metrics,
     };
-    let mut time_path =
-        start_time_path(settings(config, reboot, resumed)?, wires, stop.clone(), threads)?;
+    let settings = settings(config, reboot, resumed, drift.as_ref())?;
+    let steering = SteerSettings { drift, shown, metrics: steer_metrics };
+    let mut time_path = start_time_path(settings, wires, steering, stop.clone(), threads)?;
     if output == Output::Json {
         tokio::spawn(print_json(knowledge, stop.clone()));
     }
@@ -305,7 +312,12 @@ async fn bind(
     }
 }
 
-fn settings(config: &Config, reboot: bool, resumed: Option<Resumed>) -> Result<Settings> {
+fn settings(
+    config: &Config,
+    reboot: bool,
+    resumed: Option<Resumed>,
+    drift: Option<&DriftFile>,
+) -> Result<Settings> {
     let ntp = &config.ntp;
     let given = ntp.all_servers();
     let (is_given, mut chosen) = (!given.is_empty(), sources::choose(given));
@@ -324,6 +336,7 @@ fn settings(config: &Config, reboot: bool, resumed: Option<Resumed>) -> Result<S
         engine: EngineConfig {
             drift_limit: ntp.drift_limit(),
             rate_change: ntp.rate_change(),
+            discipline: config.discipline.engine(drift.and_then(DriftFile::read)),
             ..EngineConfig::default()
         },
         servers: chosen.servers,
@@ -363,10 +376,11 @@ fn watch_discipliner(threads: Threads) -> watch::Receiver<Discipliner> {
 fn start_time_path(
     settings: Settings,
     wires: Wires,
+    steering: SteerSettings,
     stop: CancellationToken,
     threads: Threads,
 ) -> Result<Pin<Box<dyn Future<Output = ()>>>> {
-    let time_path = timekeeper::run(settings, wires, stop);
+    let time_path = timekeeper::run(settings, wires, steering, stop);
     if threads == Threads::One {
         return Ok(Box::pin(time_path));
     }

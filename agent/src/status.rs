@@ -60,6 +60,7 @@ fn summary(out: &mut String, view: &View) -> std::fmt::Result {
         line("oscillator", format!("{ppm:+.3} ppm{sigma}  (limit assumed: ±{limit} ppm)"))?;
     }
     line("discipliner", format!("{}, {} clock steps seen", view.discipliner, view.steps))?;
+    line("discipline", view.discipline.text.clone())?;
     let kernel = &view.kernel;
     let word = if kernel.synchronised { "synchronised" } else { "not synchronised" };
     line(
@@ -152,6 +153,7 @@ mod tests {
             "stat": {"offset": 0.000_012, "sigma": 0.000_002, "k": 3.0, "samples": 8},
             "frequency_ppm": -11.25, "frequency_sigma_ppm": 0.5, "drift_limit_ppm": 50.0,
             "steps": 1, "discipliner": "chronyd",
+            "discipline": {"state": "refused", "text": "refused: chronyd steers the clock"},
             "kernel": {"synchronised": true, "max_error": 0.02, "estimated_error": 0.0,
                 "frequency_ppm": -11.0, "tai_offset": 37},
             "sources": [

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_core::nts::NtsFailure;
-use agent_core::{Action, ClockReading, Engine, EngineConfig, SourceId};
+use agent_core::{Action, ClockReading, Engine, EngineConfig, SourceId, Steering};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
 use timebase::{Discipliner, EventKind, Raw, Report, Span, Timestamp};
@@ -26,6 +26,7 @@ use crate::nts::{Exchanged, KeyExchanges};
 use crate::slots::Slots;
 use crate::sources::{Asking, Server};
 use crate::spool::Sequence;
+use crate::steer::{Helm, SteerSettings};
 use crate::steps::Resumed;
 use crate::sys::alarm::Alarm;
 use crate::sys::cancel::StepNotice;
@@ -36,8 +37,8 @@ use crate::sys::{clock, timex};
 /// The periodic cross-reading where the kernel gives notice of steps: finds slews. Each one wakes an
 /// idle processor.
 const LOOK_EVERY: Duration = Duration::from_secs(16);
-/// Where it gives none: finds steps, too.
-const LOOK_EVERY_WITHOUT_NOTICE: Duration = Duration::from_secs(1);
+/// Where it gives none: finds steps, too. Steering needs it to see what became of the clock.
+const LOOK_OFTEN: Duration = Duration::from_secs(1);
 /// What sockets may tell before the loop reads it: a burst of every source.
 const HEARD: usize = 256;
 /// Least time between two reports, however much happens.
@@ -103,12 +104,18 @@ pub struct TimeMetrics {
 }
 
 /// Runs until `stop`, then makes a last report.
-pub async fn run(settings: Settings, wires: Wires, stop: CancellationToken) {
-    Timekeeper::new(settings, wires).run(stop).await;
+pub async fn run(
+    settings: Settings,
+    wires: Wires,
+    steering: SteerSettings,
+    stop: CancellationToken,
+) {
+    Timekeeper::new(settings, wires, steering).run(stop).await;
 }
 
 struct Timekeeper {
     engine: Engine,
+    helm: Helm,
     slots: Slots,
     wires: Wires,
     route: Arc<Route>,
@@ -130,12 +137,14 @@ struct Timekeeper {
 }
 
 impl Timekeeper {
-    fn new(settings: Settings, wires: Wires) -> Self {
+    fn new(settings: Settings, mut wires: Wires, steering: SteerSettings) -> Self {
         let now = clock::cross_read();
         let mut engine = Engine::new(settings.engine, seed(), now);
         if let Some(Resumed { steps, stepped }) = settings.resumed {
             engine.resume(now, steps, stepped);
         }
+        let mut helm = Helm::new(steering);
+        helm.handle_discipliner(&mut engine, *wires.discipliner.borrow_and_update());
         engine.handle_started(now, settings.reboot);
         let mut slots = Slots::new(settings.asking);
         for server in settings.servers {
@@ -154,6 +163,7 @@ impl Timekeeper {
         let route = Arc::new(settings.route);
         Self {
             engine,
+            helm,
             slots,
             wires,
             keys: KeyExchanges::new(Arc::clone(&route)),
@@ -177,7 +187,8 @@ impl Timekeeper {
                 warn!("no notice of clock steps ({error}): they are found within a second");
             })
             .ok();
-        let look_every = if notice.is_some() { LOOK_EVERY } else { LOOK_EVERY_WITHOUT_NOTICE };
+        let seldom = notice.is_some() && self.engine.steering() == Steering::Off;
+        let look_every = if seldom { LOOK_EVERY } else { LOOK_OFTEN };
         let (alarm, wanted) = (Alarm::unset(), Arc::clone(&self.wires.wanted));
         self.publish();
         loop {
@@ -206,7 +217,11 @@ impl Timekeeper {
                 Some(_) = self.tasks.join_next() => {}
             }
             self.report_if_due();
+            self.mind_the_helm();
         }
+        self.engine.handle_stop(clock::raw());
+        self.act();
+        self.helm.stop(&self.engine);
         self.report();
     }
 
@@ -215,7 +230,7 @@ impl Timekeeper {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Resolve(source) => self.slots.resolve(source),
-                Action::Steer(_) => {}
+                Action::Steer(steer) => self.helm.steer(&mut self.engine, steer),
                 Action::ExchangeKeys { source } => match self.slots.key_server(source) {
                     Some(server) => self.keys.start(source, server),
                     None => {
@@ -325,6 +340,15 @@ impl Timekeeper {
             self.engine.handle_dropped_reports(reading, dropped);
         }
         reading
+    }
+
+    /// Tells the engine who else steers, when somebody has looked.
+    fn mind_the_helm(&mut self) {
+        if self.wires.discipliner.has_changed().unwrap_or(false) {
+            let found = *self.wires.discipliner.borrow_and_update();
+            self.helm.handle_discipliner(&mut self.engine, found);
+        }
+        self.helm.settle(&self.engine);
     }
 
     fn publish(&mut self) {

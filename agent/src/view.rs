@@ -2,6 +2,7 @@
 //!
 //! Times are seconds as people compute with them; the exact nanoseconds are in reports.
 
+use agent_core::Steering;
 use serde::{Deserialize, Serialize};
 use timebase::{Bounds, KernelClock, Report, SourceReport, Span, reference_id_text};
 
@@ -25,6 +26,7 @@ pub struct View {
     pub drift_limit_ppm: f64,
     pub steps: u32,
     pub discipliner: String,
+    pub discipline: DisciplineView,
     pub kernel: KernelView,
     pub sources: Vec<SourceView>,
     /// The session with the collector; absent when none is configured.
@@ -43,6 +45,22 @@ pub struct StatisticalView {
     pub sigma: f64,
     pub k: f64,
     pub samples: u32,
+}
+
+/// How steering the clock stands.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct DisciplineView {
+    /// `off`, `waiting`, `active`, `holding`, `refused` or `panic`.
+    pub state: String,
+    /// The same in words, with the reason.
+    pub text: String,
+}
+
+impl DisciplineView {
+    /// The view of a state.
+    pub fn of(state: Steering) -> Self {
+        Self { state: state.word().to_owned(), text: state.to_string() }
+    }
 }
 
 /// The kernel's own view.
@@ -106,6 +124,7 @@ impl View {
             drift_limit_ppm: ppm(report.drift_limit),
             steps: report.steps,
             discipliner: report.discipliner.word().to_owned(),
+            discipline: DisciplineView::of(Steering::Off),
             kernel: KernelView::of(&report.kernel),
             sources: report.sources.iter().map(SourceView::of).collect(),
             uplink: None,

@@ -102,3 +102,30 @@ pub(super) mod span {
         to.collect_str(&format_args!("{} {unit}", ns / size))
     }
 }
+
+/// A number with a unit, or `"off"`.
+pub(super) mod span_or_off {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use timebase::Span;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Span>, D::Error> {
+        let text = String::deserialize(from)?;
+        if text == "off" {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(D::Error::custom)
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        value: &Option<Span>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::span::serialize(value, to),
+            None => to.serialize_str("off"),
+        }
+    }
+}

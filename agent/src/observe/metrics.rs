@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use agent_core::Refused;
+use agent_core::{Refused, Steering};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +13,7 @@ use timebase::{Bounds, Report, Span, SyncState, Verdict};
 
 use crate::local::Knowledge;
 use crate::spool::SpoolMetrics;
+use crate::steer::SteerMetrics;
 use crate::timekeeper::TimeMetrics;
 use crate::uplink::UplinkMetrics;
 
@@ -107,7 +108,9 @@ struct Gauges {
     window_known: Gauge,
     frequency: Seconds,
     state: Family<StateLabel, Gauge>,
+    discipline: Family<StateLabel, Gauge>,
     kernel_synchronised: Gauge,
+    kernel_frequency: Seconds,
     kernel_max_error: Seconds,
     source_offset: Family<SourceLabels, Seconds>,
     source_delay: Family<SourceLabels, Seconds>,
@@ -119,6 +122,7 @@ impl Exposition {
     pub fn new(
         knowledge: Knowledge,
         time: &TimeMetrics,
+        steer: &SteerMetrics,
         spool: Option<&SpoolMetrics>,
         uplink: Option<&UplinkMetrics>,
     ) -> Self {
@@ -137,6 +141,16 @@ impl Exposition {
         registry.register("refused", "answers refused, by reason", time.refused.0.clone());
         registry.register("steps", "steps of the system clock", time.steps.clone());
         registry.register("suspends", "times the host was suspended", time.suspends.clone());
+        registry.register(
+            "corrections",
+            "frequencies the agent gave the system clock",
+            steer.corrections.clone(),
+        );
+        registry.register(
+            "own_steps",
+            "steps the agent made of the system clock",
+            steer.steps.clone(),
+        );
         if let Some(spool) = spool {
             spool.register(&mut registry);
         }
@@ -156,7 +170,7 @@ impl Exposition {
         // Held while encoding, so that two readers do not see each other's half-filled gauges.
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(report) = self.knowledge.report() {
-            gauges.fill(&report);
+            gauges.fill(&report, *self.knowledge.steering.borrow());
         }
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -190,6 +204,16 @@ impl Gauges {
         );
         registry.register("state", "1 for the present state", self.state.clone());
         registry.register(
+            "discipline",
+            "1 for how steering the clock stands now",
+            self.discipline.clone(),
+        );
+        registry.register(
+            "kernel_frequency_ppm",
+            "rate correction applied to the system clock",
+            self.kernel_frequency.clone(),
+        );
+        registry.register(
             "kernel_synchronised",
             "1 if the kernel says so",
             self.kernel_synchronised.clone(),
@@ -216,7 +240,7 @@ impl Gauges {
         );
     }
 
-    fn fill(&self, report: &Report) {
+    fn fill(&self, report: &Report, steering: Steering) {
         let or_nan = |span: Option<Span>| span.map_or(f64::NAN, Span::as_secs_f64);
         self.lo.set(or_nan(report.bounds.map(Bounds::lo)));
         self.hi.set(or_nan(report.bounds.map(Bounds::hi)));
@@ -227,6 +251,11 @@ impl Gauges {
             let label = StateLabel { state: state.word() };
             self.state.get_or_create(&label).set((state == report.state).into());
         }
+        for word in Steering::WORDS {
+            let now = word == steering.word();
+            self.discipline.get_or_create(&StateLabel { state: word }).set(now.into());
+        }
+        self.kernel_frequency.set(report.kernel.frequency.as_ppb() as f64 / 1000.0);
         self.kernel_synchronised.set(report.kernel.synchronised.into());
         self.kernel_max_error.set(report.kernel.max_error.as_secs_f64());
         // Sources change their addresses; the old ones must not stay behind.

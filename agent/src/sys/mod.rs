@@ -1,8 +1,9 @@
 //! The operating system: clocks, kernel time state, step notices and stamped UDP sockets.
 //!
-//! The only module that may use `unsafe`, and the only one that reads real clocks. It never calls
-//! anything that sets one: there is no such function here to call.
+//! The only module that may use `unsafe`, and the only one that reads real clocks. One file can set a
+//! clock, [`adjust`], and it is called with discipline only.
 
+pub mod adjust;
 pub mod alarm;
 pub mod cancel;
 pub mod clock;
