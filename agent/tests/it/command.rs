@@ -65,7 +65,7 @@ fn help_lists_the_commands() {
     assert_eq!(code, Some(0));
     insta::assert_snapshot!(help, @r"
     Knows the interval that is certain to contain true time on this host, and reports it. It only
-    observes: it never sets or steers a clock
+    observes, unless it is told to discipline the clock
 
     Usage: truechimer-agent <COMMAND>
 

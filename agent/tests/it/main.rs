@@ -5,6 +5,7 @@
 mod collector;
 mod command;
 mod delivery;
+mod discipline;
 mod loopback;
 mod spooling;
 mod step;
