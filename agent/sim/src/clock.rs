@@ -15,6 +15,8 @@ pub enum Steering {
         /// Standard deviation of what it believes the error to be.
         noise: Span,
     },
+    /// The agent does, by `discipline` in the engine's settings.
+    Agent,
     /// Nobody does: the clock runs with the crystal.
     None,
 }
@@ -44,7 +46,7 @@ impl SystemClock {
         // A daemon that has run for a while knows the crystal's rate.
         let correction_ppm = match steering {
             Steering::Every { .. } => -rate_ppm,
-            Steering::None => 0.0,
+            Steering::Agent | Steering::None => 0.0,
         };
         Self { steering, raw, realtime, correction_ppm, rest_ns: 0.0, next_correction: at, rng }
     }
@@ -76,6 +78,16 @@ impl SystemClock {
         let slew_ppm = -seen / every.as_secs_f64() * 1e6 / 2.0;
         self.correction_ppm = (slew_ppm - rate_ppm).clamp(-500.0, 500.0);
         self.next_correction = at + every;
+    }
+
+    /// Runs at this frequency over nominal from now on, as the kernel's adjtimex does.
+    pub const fn set_frequency(&mut self, ppb: f64) {
+        self.correction_ppm = ppb / 1000.0;
+    }
+
+    /// The frequency over nominal, parts per billion.
+    pub const fn frequency(&self) -> f64 {
+        self.correction_ppm * 1000.0
     }
 
     /// Sets the clock forward or back, as a person or a daemon would.

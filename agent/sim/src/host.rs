@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use agent_core::nts::NtsFailure;
-use agent_core::{Action, ClockReading, Engine, SendToken, SourceConfig, SourceId, Stamp};
+use agent_core::{
+    Action, ClockReading, ClockStatus, Engine, SendToken, SourceConfig, SourceId, Stamp, Steer,
+};
 use timebase::{
     BootId, Bounds, Discipliner, HostId, KernelClock, Ppb, Raw, Report, Seq, SmearState, Span,
     StampKind, Timestamp, Utc,
@@ -11,7 +13,7 @@ use timebase::{
 
 use crate::naive::Naive;
 use crate::server::{Arrival, Memory};
-use crate::{Answering, Fault, HostConfig, Oscillator, Rng, SourceLink, SystemClock};
+use crate::{Answering, Fault, HostConfig, Oscillator, Rng, SourceLink, Steering, SystemClock};
 
 /// What a kernel cross-read of two clocks leaves open.
 const CROSS_READ: Span = Span::from_ns(60);
@@ -69,6 +71,8 @@ struct Running {
     servers: Vec<(Memory, String)>,
     /// What a simple client would make of the first source's last answer.
     naive: Option<Naive>,
+    /// What the agent told the kernel to say, if it steers.
+    status: Option<ClockStatus>,
     /// Nothing runs before this.
     idle_until: Timestamp<Utc>,
     next_seq: Seq,
@@ -136,7 +140,7 @@ impl SimHost {
     pub fn status(&mut self, now: Timestamp<Utc>) -> Option<SimReport> {
         let up = self.up.as_mut().filter(|up| up.idle_until <= now)?;
         let reading = up.reading(now);
-        let report = up.engine.status(reading, up.kernel(), Discipliner::Chronyd);
+        let report = up.engine.status(reading, up.kernel(), up.discipliner());
         let boot = up.boot;
         Some(self.against_truth(boot, now, report))
     }
@@ -228,6 +232,7 @@ impl SimHost {
             sent: 0,
             servers: vec![Default::default(); config.links.len()],
             naive: None,
+            status: None,
             idle_until: at,
             next_seq: Seq((uptime * 1000.0) as u64),
             // Hosts were not started together: spread their reports over the interval.
@@ -312,6 +317,10 @@ impl SimHost {
             up.arrive(flying, arrival, &self.config.links, &mut self.rng, now.raw);
         }
         if self.next_clock_check <= at {
+            if matches!(self.config.steering, Steering::Agent) {
+                let kernel_ppb = up.clock.frequency();
+                up.engine.handle_discipliner(now.raw, Discipliner::None, kernel_ppb);
+            }
             up.engine.handle_clock(now);
             self.next_clock_check = at + CLOCK_CHECK;
         }
@@ -321,7 +330,12 @@ impl SimHost {
         while let Some(action) = up.engine.poll_action() {
             match action {
                 Action::Resolve(source) => up.resolve(source, &self.config.links, now.raw),
-                Action::Steer(_) => {}
+                Action::Steer(steer) => {
+                    up.reading(at);
+                    up.obey(steer);
+                    let after = up.reading(at);
+                    up.engine.handle_steered(after, Ok(()));
+                }
                 Action::ExchangeKeys { source } => {
                     up.engine.handle_keys_failed(now.raw, source, NtsFailure::Connection);
                 }
@@ -443,7 +457,30 @@ impl Running {
         self.idle_until = wakes;
     }
 
+    /// What the kernel does when told.
+    fn obey(&mut self, steer: Steer) {
+        match steer {
+            Steer::Frequency(ppb) => self.clock.set_frequency(ppb),
+            Steer::Step(by) => self.clock.step(by),
+            Steer::Status(status) => self.status = Some(status),
+        }
+    }
+
+    fn discipliner(&self) -> Discipliner {
+        if self.status.is_some() { Discipliner::Agent } else { Discipliner::Chronyd }
+    }
+
     fn kernel(&self) -> KernelClock {
+        if let Some(status) = self.status {
+            return KernelClock {
+                synchronised: status.synchronised,
+                max_error: status.max_error,
+                estimated_error: status.estimated_error,
+                frequency: Ppb::new(self.clock.frequency() as i64),
+                status: if status.synchronised { 0x2001 } else { 0x2041 },
+                tai_offset_s: status.tai_offset_s.unwrap_or(0),
+            };
+        }
         KernelClock {
             synchronised: true,
             max_error: Span::from_millis(5),
@@ -457,7 +494,7 @@ impl Running {
     fn report(&mut self, now: ClockReading) -> Report {
         let seq = self.next_seq;
         self.next_seq = Seq(seq.0 + 1);
-        self.engine.report(now, seq, self.kernel(), Discipliner::Chronyd)
+        self.engine.report(now, seq, self.kernel(), self.discipliner())
     }
 }
 
