@@ -1,7 +1,11 @@
 //! What scenarios are built from.
 
 use agent_sim::{HostConfig, Path, Server, SourceLink};
-use timebase::Span;
+use timebase::{Span, Timestamp, Utc};
+
+/// Two hours before the end of June 2027, when there may be a leap second.
+pub(crate) const BEFORE_MIDNIGHT: Timestamp<Utc> =
+    Timestamp::from_ns((1_814_400_000 - 7_200) * 1_000_000_000);
 
 /// An ordinary host with these sources.
 pub(crate) fn world(links: Vec<SourceLink>) -> HostConfig {

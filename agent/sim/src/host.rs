@@ -1,18 +1,16 @@
 //! One simulated host: the real engine over a crystal, a steered system clock and network paths.
 
+mod running;
+
 use std::collections::BTreeMap;
 
 use agent_core::nts::NtsFailure;
-use agent_core::{
-    Action, ClockReading, ClockStatus, Engine, SendToken, SourceConfig, SourceId, Stamp, Steer,
-};
-use timebase::{
-    BootId, Bounds, Discipliner, HostId, KernelClock, Ppb, Raw, Report, Seq, SmearState, Span,
-    StampKind, Timestamp, Utc,
-};
+use agent_core::{Action, ClockReading, Engine, SourceConfig};
+use timebase::{BootId, Bounds, Discipliner, HostId, Raw, Report, Seq, Span, Timestamp, Utc};
 
-use crate::naive::Naive;
-use crate::server::{Arrival, Memory};
+use running::Running;
+
+use crate::server::Arrival;
 use crate::{Answering, Fault, HostConfig, Oscillator, Rng, SourceLink, Steering, SystemClock};
 
 /// What a kernel cross-read of two clocks leaves open.
@@ -45,38 +43,6 @@ pub struct SimHost {
     up: Option<Running>,
     boots_at: Timestamp<Utc>,
     boots: u32,
-}
-
-/// A packet on its way.
-struct Flying {
-    source: SourceId,
-    packet: Vec<u8>,
-    /// Where it goes: to the server at this address, or home.
-    to: Option<String>,
-    /// When the request was sent.
-    sent: Timestamp<Raw>,
-}
-
-/// What lives from one boot to the next.
-struct Running {
-    boot: BootId,
-    oscillator: Oscillator,
-    clock: SystemClock,
-    stamp_width: Span,
-    engine: Engine,
-    /// Packets on their way, by arrival.
-    flying: BTreeMap<(Timestamp<Utc>, u64), Flying>,
-    sent: u64,
-    /// What each source's server remembers of this host, and where the host believes it to be.
-    servers: Vec<(Memory, String)>,
-    /// What a simple client would make of the first source's last answer.
-    naive: Option<Naive>,
-    /// What the agent told the kernel to say, if it steers.
-    status: Option<ClockStatus>,
-    /// Nothing runs before this.
-    idle_until: Timestamp<Utc>,
-    next_seq: Seq,
-    next_report: Timestamp<Raw>,
 }
 
 impl SimHost {
@@ -150,16 +116,15 @@ impl SimHost {
         self.up.as_ref()?.naive.map(|naive| naive.window(raw, drift_ppm))
     }
 
-    /// UTC at true time `now`, leap second applied, or as a smearing clock tells it.
-    pub fn utc(&self, now: Timestamp<Utc>, smear: SmearState) -> Timestamp<Utc> {
-        let since = now - self.epoch;
-        let leap = |leap: crate::Leap| leap.correction(since) + leap.smear_error(smear, since);
-        now + self.config.leap.map_or(Span::ZERO, leap)
+    /// UTC at true time `now`, with the leap second.
+    pub fn utc(&self, now: Timestamp<Utc>) -> Timestamp<Utc> {
+        let leap = self.config.leap.map(|leap| leap.correction(now - self.epoch));
+        now + leap.unwrap_or(Span::ZERO)
     }
 
-    /// The truth beside a report: UTC as its sources tell it, smeared if they all smear.
+    /// The truth beside a report.
     fn against_truth(&self, boot: BootId, at: Timestamp<Utc>, report: Report) -> SimReport {
-        let true_error = report.realtime.error_against(self.utc(at, report.smear));
+        let true_error = report.realtime.error_against(self.utc(at));
         SimReport { boot, at, report, true_error }
     }
 
@@ -202,7 +167,7 @@ impl SimHost {
         // A host that was up before us shows some uptime; one that rebooted starts from zero.
         let uptime = if self.boots == 1 { self.rng.between(3e3, 3e6) } else { 8.0 };
         let raw = Timestamp::from_ns(Span::from_secs_f64(uptime).as_ns());
-        let utc = self.utc(at, SmearState::None);
+        let utc = self.utc(at);
         let realtime = Timestamp::from_ns((utc + config.initial_error).as_ns());
         let mut rng = Rng::new(self.rng.bits());
         let crystal = config.crystal.clone();
@@ -304,7 +269,7 @@ impl SimHost {
 
     /// Everything that is due at `at`.
     fn run(&mut self, at: Timestamp<Utc>, out: &mut Vec<SimReport>) {
-        let utc = self.utc(at, SmearState::None);
+        let utc = self.utc(at);
         let Some(up) = &mut self.up else { return };
         let now = up.reading(at);
         if up.clock.next_correction().is_some_and(|due| due <= at) {
@@ -363,141 +328,4 @@ fn set_answering(links: &mut [SourceLink], answering: Answering) {
     for link in links {
         link.server.answering = answering;
     }
-}
-
-impl Running {
-    fn reading(&mut self, at: Timestamp<Utc>) -> ClockReading {
-        let raw = self.oscillator.advance(at);
-        ClockReading { raw, realtime: self.clock.advance(raw), uncertainty: CROSS_READ }
-    }
-
-    /// A stamp as kernels take them: its moment lies somewhere in its width.
-    fn stamp(&self, raw: Timestamp<Raw>) -> Stamp {
-        let (earliest, latest) = (raw - self.stamp_width, raw + self.stamp_width);
-        Stamp { earliest, latest, kind: StampKind::Kernel }
-    }
-
-    fn resolve(&mut self, source: SourceId, links: &[SourceLink], raw: Timestamp<Raw>) {
-        let index = usize::from(source.0);
-        let Some(host) = links.get(index).and_then(|link| link.address) else { return };
-        let address = address(source, host);
-        if self.servers[index].1 != address {
-            self.servers[index] = (Memory::default(), address.clone());
-        }
-        self.engine.handle_resolved(raw, source, address);
-    }
-
-    fn send(
-        &mut self,
-        at: Timestamp<Utc>,
-        source: SourceId,
-        token: SendToken,
-        packet: &[u8],
-        delays: &[Span],
-    ) {
-        let raw = self.reading(at).raw;
-        let stamp = self.stamp(raw);
-        self.engine.handle_sent(token, stamp);
-        let Some((_, address)) = self.servers.get(usize::from(source.0)) else { return };
-        for delay in delays {
-            self.sent += 1;
-            let to = Some(address.clone());
-            let flying = Flying { source, packet: packet.to_vec(), to, sent: raw };
-            self.flying.insert((at + *delay, self.sent), flying);
-        }
-    }
-
-    /// A packet arrives at a server, which answers, or at the host.
-    fn arrive(
-        &mut self,
-        flying: Flying,
-        arrival: Arrival,
-        links: &[SourceLink],
-        rng: &mut Rng,
-        raw: Timestamp<Raw>,
-    ) {
-        let Flying { source, packet, to, sent } = flying;
-        let Some(to) = to else {
-            let stamp = self.stamp(raw);
-            // A refusal is counted by the engine; the world goes on.
-            let taken = self.engine.handle_datagram(raw, source, &packet, stamp);
-            if taken.is_ok() && source.0 == 0 {
-                self.naive = Naive::new(sent, &packet, raw);
-            }
-            return;
-        };
-        let index = usize::from(source.0);
-        let Some(link) = links.get(index) else { return };
-        if link.address.is_none_or(|host| address(source, host) != to) {
-            return;
-        }
-        let memory = &mut self.servers[index].0;
-        let Some((after, answer)) = link.server.answer(&packet, arrival, memory, rng) else {
-            return;
-        };
-        for delay in link.path.home(arrival.since, rng) {
-            self.sent += 1;
-            let flying = Flying { source, packet: answer.clone(), to: None, sent };
-            self.flying.insert((arrival.at + after + delay, self.sent), flying);
-        }
-    }
-
-    /// The host sleeps from `at` on; on waking, the hardware clock sets the system clock right.
-    fn suspend(&mut self, at: Timestamp<Utc>, lasts: Span, noticed: bool) {
-        self.reading(at);
-        let wakes = at + lasts;
-        self.oscillator.sleep(wakes);
-        self.clock.step(lasts);
-        // Packets that arrive at a sleeping host are lost; requests reach their servers all the same.
-        self.flying.retain(|(arrives, _), flying| *arrives > wakes || flying.to.is_some());
-        let reading = self.reading(wakes);
-        if noticed {
-            self.engine.handle_suspend(reading, lasts);
-        }
-        self.idle_until = wakes;
-    }
-
-    /// What the kernel does when told.
-    fn obey(&mut self, steer: Steer) {
-        match steer {
-            Steer::Frequency(ppb) => self.clock.set_frequency(ppb),
-            Steer::Step(by) => self.clock.step(by),
-            Steer::Status(status) => self.status = Some(status),
-        }
-    }
-
-    fn discipliner(&self) -> Discipliner {
-        if self.status.is_some() { Discipliner::Agent } else { Discipliner::Chronyd }
-    }
-
-    fn kernel(&self) -> KernelClock {
-        if let Some(status) = self.status {
-            return KernelClock {
-                synchronised: status.synchronised,
-                max_error: status.max_error,
-                estimated_error: status.estimated_error,
-                frequency: Ppb::new(self.clock.frequency() as i64),
-                status: if status.synchronised { 0x2001 } else { 0x2041 },
-                tai_offset_s: status.tai_offset_s.unwrap_or(0),
-            };
-        }
-        KernelClock {
-            synchronised: true,
-            max_error: Span::from_millis(5),
-            estimated_error: Span::from_ns(20_000),
-            frequency: Ppb::new((self.oscillator.rate_ppm() * -1000.0) as i64),
-            status: 0x2001,
-            tai_offset_s: 37,
-        }
-    }
-
-    fn report(&mut self, now: ClockReading) -> Report {
-        let seq = self.next_seq;
-        self.next_seq = Seq(seq.0 + 1);
-        self.engine.report(now, seq, self.kernel(), self.discipliner())
-    }
-}
-
-fn address(source: SourceId, host: u8) -> String {
-    format!("192.0.{}.{host}:123", source.0 + 2)
 }

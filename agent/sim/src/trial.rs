@@ -1,6 +1,6 @@
 use timebase::{Bounds, EventKind, Report, Span, SyncState, Timestamp, Utc, Verdict};
 
-use crate::{Fault, HostConfig, SimHost, SimReport, SourceLink};
+use crate::{Fault, HostConfig, Leap, SimHost, SimReport, SourceLink};
 
 /// When trials begin: 2027-01-15T08:00:00Z.
 const START: Timestamp<Utc> = Timestamp::from_ns(1_800_000_000_000_000_000);
@@ -8,6 +8,7 @@ const START: Timestamp<Utc> = Timestamp::from_ns(1_800_000_000_000_000_000);
 /// truth.
 pub struct Trial {
     host: SimHost,
+    start: Timestamp<Utc>,
     now: Timestamp<Utc>,
     strict: bool,
     naive_drift_ppm: f64,
@@ -68,18 +69,29 @@ impl Tally {
 impl Trial {
     /// A host that must be honest: the first window without the truth inside ends the test.
     pub fn honest(config: HostConfig) -> Self {
-        Self::new(config, true)
+        Self::new(config, true, START)
+    }
+
+    /// The same, from another moment on.
+    pub fn honest_from(start: Timestamp<Utc>, config: HostConfig) -> Self {
+        Self::new(config, true, start)
+    }
+
+    /// A host that is only counted, from another moment on.
+    pub fn unguarded_from(start: Timestamp<Utc>, config: HostConfig) -> Self {
+        Self::new(config, false, start)
     }
 
     /// A host that may be wrong: it is only counted. For worlds outside the fault model.
     pub fn unguarded(config: HostConfig) -> Self {
-        Self::new(config, false)
+        Self::new(config, false, START)
     }
 
-    fn new(config: HostConfig, strict: bool) -> Self {
+    fn new(config: HostConfig, strict: bool, start: Timestamp<Utc>) -> Self {
         Self {
-            host: SimHost::new(config, START),
-            now: START,
+            host: SimHost::new(config, start),
+            start,
+            now: start,
             strict,
             // RFC 5905's PHI.
             naive_drift_ppm: 15.0,
@@ -200,6 +212,12 @@ impl Trial {
     }
 
     fn look(&mut self, made: &SimReport) {
+        let into_leap = |leap: Leap| made.at - self.start - leap.after;
+        let leap = self.host.config().leap.map(into_leap);
+        if leap.is_some_and(|into| Span::ZERO <= into && into <= Span::SECOND) {
+            // Within a leap second, one reading of the clock means two moments.
+            return;
+        }
         let tally = &mut self.tally;
         tally.looks += 1;
         let Some(bounds) = made.report.bounds else { return };
@@ -219,7 +237,7 @@ impl Trial {
         let words = || {
             let name = &self.host.config().name;
             let seed = self.host.config().seed;
-            let after = made.at - START;
+            let after = made.at - self.start;
             let (lo, hi, truth) = (bounds.lo(), bounds.hi(), made.true_error);
             let sources = made.report.sources.iter();
             let verdicts: Vec<_> = sources.map(|s| format!("{} {}", s.name, s.verdict)).collect();
