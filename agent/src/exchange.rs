@@ -110,6 +110,8 @@ async fn listen(
         if heard.send(Heard::Datagram(source, received.bytes, stamp)).await.is_err() {
             return;
         }
+        // Usually that was the answer, and this task is ended before it looks for more.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -25,8 +25,8 @@ use crate::sources::{self, Asking};
 use crate::spool::{Sequence, Spool, SpoolMetrics};
 use crate::steer::{DriftFile, SteerMetrics, SteerSettings};
 use crate::steps::{Resumed, StepRecord};
-use crate::sys::clock;
 use crate::sys::route::Route;
+use crate::sys::{clock, memory};
 use crate::timekeeper::{self, Settings, TimeMetrics, Wires};
 use crate::uplink::{Reporter, Uplink, UplinkMetrics, UplinkState, collector_endpoint};
 use crate::{discipliner, keys};
@@ -37,6 +37,8 @@ const BACKGROUND_THREADS: usize = 2;
 const REPORTS_WAITING: usize = 64;
 /// Orders on their way to the time path: people are slow.
 const ORDERS_WAITING: usize = 4;
+/// When starting is over: names are looked up, the first bursts are answered.
+const STARTED_AFTER: Duration = Duration::from_secs(8);
 /// How long a stopping agent tries to send what is left.
 const LAST_SEND: Duration = Duration::from_secs(2);
 /// Longest wait for everything else when stopping.
@@ -149,6 +151,10 @@ async fn run_parts(config: &Config, output: Output, threads: Threads) -> Result<
         tokio::spawn(print_json(knowledge, stop.clone()));
     }
 
+    tokio::spawn(async {
+        tokio::time::sleep(STARTED_AFTER).await;
+        memory::forget_unused_code();
+    });
     tokio::select! {
         _ = signals.0.recv() => info!("stopping (SIGTERM)"),
         _ = signals.1.recv() => info!("stopping (SIGINT)"),
@@ -337,6 +343,7 @@ fn settings(
             drift_limit: ntp.drift_limit(),
             rate_change: ntp.rate_change(),
             discipline: config.discipline.engine(drift.and_then(DriftFile::read)),
+            min_sources: chosen.min_sources.unwrap_or(ntp.min_sources.into()),
             ..EngineConfig::default()
         },
         servers: chosen.servers,

@@ -68,7 +68,7 @@ pub struct Settings {
 /// What the time path is connected to.
 #[derive(Debug)]
 pub struct Wires {
-    /// The latest snapshot, renewed after every answer and when wanted.
+    /// The latest snapshot, renewed now and then and when wanted.
     pub snapshots: watch::Sender<Option<Arc<Report>>>,
     /// Somebody wants a snapshot of this moment.
     pub wanted: Arc<Notify>,
@@ -269,10 +269,7 @@ impl Timekeeper {
                 self.wires.metrics.received.inc();
                 self.slots.heard_of(source);
                 match self.engine.handle_datagram(clock::raw(), source, &bytes, stamp) {
-                    Ok(()) => {
-                        self.end_exchange(source);
-                        self.publish();
-                    }
+                    Ok(()) => self.end_exchange(source),
                     Err(refused) => {
                         self.wires.metrics.refused.count(refused);
                         debug!(source.id = source.0, "refused an answer: {refused}");

@@ -7,6 +7,7 @@ pub mod adjust;
 pub mod alarm;
 pub mod cancel;
 pub mod clock;
+pub mod memory;
 mod readiness;
 pub mod route;
 pub mod timex;

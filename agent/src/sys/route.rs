@@ -26,8 +26,8 @@ impl Route {
     /// A non-blocking socket for datagrams to `server`, on a port that the kernel chooses at random when
     /// it is connected.
     pub(super) fn datagram(&self, server: SocketAddr) -> io::Result<UdpSocket> {
-        let socket = UdpSocket::from(self.socket(server, SockType::Datagram)?);
-        socket.set_nonblocking(true)?;
+        let flags = SockFlag::SOCK_NONBLOCK;
+        let socket = UdpSocket::from(self.socket(server, SockType::Datagram, flags)?);
         let class = i32::from(self.dscp) << 2;
         match server {
             _ if class == 0 => {}
@@ -39,7 +39,7 @@ impl Route {
 
     /// A connection to `server`; making it, and every reading and writing, takes at most `patience`.
     pub fn stream(&self, server: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
-        let socket = self.socket(server, SockType::Stream)?;
+        let socket = self.socket(server, SockType::Stream, SockFlag::empty())?;
         let limit = TimeVal::milliseconds(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX));
         setsockopt(&socket, sockopt::SendTimeout, &limit)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &limit)?;
@@ -47,9 +47,9 @@ impl Route {
         Ok(TcpStream::from(socket))
     }
 
-    fn socket(&self, server: SocketAddr, kind: SockType) -> io::Result<OwnedFd> {
+    fn socket(&self, server: SocketAddr, kind: SockType, flags: SockFlag) -> io::Result<OwnedFd> {
         let family = if server.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
+        let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC | flags, None)?;
         // The interface first: an address may be known on it only.
         if let Some(interface) = &self.interface {
             setsockopt(&socket, sockopt::BindToDevice, &OsString::from(interface))?;
