@@ -81,6 +81,9 @@ struct Settings {
     /// Poll interval as a power of two in seconds: 6 is 64 s.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     poll: Option<i8>,
+    /// How many sources may be wrong at once: at most, and not given, a minority of them.
+    #[arg(long, value_name = "N")]
+    faults: Option<u16>,
     /// The collector to report to, such as https://collector.example.net:4461.
     #[arg(long, value_name = "URL")]
     collector: Option<String>,
@@ -125,6 +128,7 @@ impl Settings {
         if let Some(poll) = self.poll {
             (config.ntp.min_poll, config.ntp.max_poll) = (poll, poll);
         }
+        override_with(&mut config.ntp.faults, &self.faults);
         config.allow_plain |= self.allow_plain;
         override_some(&mut config.collector, &self.collector);
         override_some(&mut config.ca_file, &self.ca_file);

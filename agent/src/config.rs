@@ -70,6 +70,7 @@ pub struct Ntp {
     pub max_poll: i8,
     pub iburst: bool,
     pub min_sources: u16,
+    pub faults: u16,
     pub drift_limit_ppm: u32,
     pub rate_change_ppm: u32,
     #[serde(with = "text::optional")]

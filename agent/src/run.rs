@@ -343,6 +343,7 @@ fn settings(
             drift_limit: ntp.drift_limit(),
             rate_change: ntp.rate_change(),
             discipline: config.discipline.engine(drift.and_then(DriftFile::read)),
+            faults: ntp.faults.into(),
             min_sources: chosen.min_sources.unwrap_or(ntp.min_sources.into()),
             ..EngineConfig::default()
         },
