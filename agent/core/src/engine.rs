@@ -1,6 +1,7 @@
 //! The whole NTP client of one host: whom to ask when, and what the answers make certain.
 
 mod leap;
+mod refclock;
 mod report;
 mod steer;
 
@@ -163,8 +164,12 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Timestamp<Raw>) {
         self.at(now);
         let heard = self.last_heard();
+        let sampled = self.sources.iter().any(|source| source.has_sample(now));
         for source in &mut self.sources {
             source.handle_timeout(now, heard, &mut self.random);
+        }
+        if sampled {
+            self.learn_rate();
         }
         if let Some(controller) = &mut self.discipline {
             controller.handle_timeout(now);

@@ -41,6 +41,8 @@ pub enum Refused {
     RootDistance,
     /// It claims to have kept the request longer than the whole exchange took.
     Causality,
+    /// A pulse, where it is not known which second begins with it.
+    Unnumbered,
 }
 
 impl fmt::Display for Refused {
@@ -63,6 +65,7 @@ impl fmt::Display for Refused {
             Self::ZeroStamp => "a server stamp is zero",
             Self::Backwards => "answered before it was asked, by its own stamps",
             Self::RootDistance => "claims a root distance beyond the limit",
+            Self::Unnumbered => "it is not known which second begins with the pulse",
             Self::Causality => "kept the request longer than the exchange took",
         })
     }

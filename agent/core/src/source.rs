@@ -1,5 +1,7 @@
 //! One time source: when it is polled, what its answers give, and whether it has a vote.
 
+mod refclock;
+
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -13,6 +15,7 @@ use crate::estimate::{Rate, Taken, Track};
 use crate::nonces::Nonces;
 use crate::ntp::{Answer, Answers, Client, Packet, PollNeed};
 use crate::nts::{NtsFailure, NtsKeys};
+use crate::refclock::Refclock;
 use crate::{
     AuthConfig, EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, SourceOptions,
     Stamp,
@@ -38,6 +41,8 @@ pub(crate) struct Source {
     config: SourceConfig,
     address: String,
     client: Client,
+    /// Instead of the client, for a source that is not asked.
+    refclock: Option<Refclock>,
     pub(crate) track: Track,
     pub(crate) crossing: Crossing,
     /// What the last assessment said.
@@ -67,6 +72,7 @@ impl Source {
         Self {
             id,
             client: Client::new(id, &config, engine, now),
+            refclock: None,
             track: Track::new(engine.drift_limit),
             crossing: Crossing::new(engine),
             verdict: Verdict::Unusable(Unusable::NoAnswerYet),
@@ -94,7 +100,10 @@ impl Source {
 
     /// The leap indicator of its newest answer.
     pub(crate) fn leap(&self) -> Leap {
-        self.client.header().map_or(Leap::None, |header| header.leap)
+        match &self.refclock {
+            Some(refclock) => refclock.leap(),
+            None => self.client.header().map_or(Leap::None, |header| header.leap),
+        }
     }
 
     /// Why it has no vote among the sources that answer; `None` if it has one.
@@ -108,7 +117,7 @@ impl Source {
         if self.trouble == Some(Unusable::Authentication) {
             return Some(Verdict::Unusable(Unusable::Authentication));
         }
-        if self.client.unreachable() {
+        if self.unreachable() {
             return Some(Verdict::Unreachable);
         }
         if let Some(why) = self.trouble {
@@ -118,6 +127,10 @@ impl Source {
             return Some(Verdict::Unusable(Unusable::Contradictory));
         }
         self.track.best().is_none().then_some(Verdict::Unusable(Unusable::NoAnswerYet))
+    }
+
+    fn unreachable(&self) -> bool {
+        self.refclock.as_ref().map_or(self.client.unreachable(), Refclock::unreachable)
     }
 
     /// Whether a source that is silent has been so for long enough, while others were heard, to go on
@@ -135,7 +148,9 @@ impl Source {
     pub(crate) fn next_timeout(&self) -> Option<Timestamp<Raw>> {
         let asks = self.online && !self.address.is_empty();
         let client = if asks { self.client.next_timeout() } else { None };
-        [client, self.lookup_at.filter(|_| self.online)].into_iter().flatten().min()
+        let refclock = self.refclock.as_ref().map(Refclock::due);
+        let lookup = self.lookup_at.filter(|_| self.online);
+        [client, refclock, lookup].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_resolved(
@@ -144,7 +159,7 @@ impl Source {
         address: String,
         engine: &EngineConfig,
     ) {
-        if address.is_empty() {
+        if address.is_empty() || self.refclock.is_some() {
             return;
         }
         if address != self.address {
@@ -164,7 +179,9 @@ impl Source {
         others_heard: Option<Timestamp<Raw>>,
         random: &mut Random,
     ) {
-        if self.client.handle_timeout(now, random) {
+        if self.refclock.is_some() {
+            self.poll_refclock(now, others_heard);
+        } else if self.client.handle_timeout(now, random) {
             self.missed(now, others_heard);
         }
     }
@@ -235,6 +252,9 @@ impl Source {
     /// The raw clock has jumped against UTC: forget, and ask at once.
     pub(crate) fn handle_jump(&mut self, now: Timestamp<Raw>) {
         self.track.forget();
+        if let Some(refclock) = &mut self.refclock {
+            refclock.forget();
+        }
         self.client.abandon(now);
     }
 
@@ -290,7 +310,12 @@ impl Source {
     fn learn(&mut self, answer: &Answer) -> Result<Taken, Refused> {
         let at = answer.exchange.t4;
         let known = self.track.bounds_at(at).filter(|_| !self.track.contradictory());
-        let crossed = self.crossing.cross(&answer.exchange, self.leap(), known);
+        // Pulses are numbered on the leap-free scale.
+        let crossed = if self.is_numbered() {
+            self.crossing.cross(&answer.exchange, self.leap(), known)
+        } else {
+            Some(answer.exchange)
+        };
         let taken = crossed.map(|exchange| self.track.take(&Answer { exchange, ..*answer }));
         Ok(taken.transpose()?.unwrap_or(Taken::Agrees))
     }
@@ -311,6 +336,9 @@ impl Source {
 
     fn missed(&mut self, now: Timestamp<Raw>, others_heard: Option<Timestamp<Raw>>) {
         self.miss_chance(now, others_heard);
+        if self.refclock.is_some() {
+            return;
+        }
         if self.client.unproven() {
             self.trouble = Some(Unusable::Authentication);
         }
@@ -333,7 +361,7 @@ impl Source {
         let best = self.track.best();
         let &Moment { now, to_host, uncertainty, likely, window, leaps } = moment;
         let estimate = self.track.estimate_at(now, likely);
-        SourceReport {
+        let mut report = SourceReport {
             kind: SourceKind::Ntp,
             name: self.config.name.clone(),
             address: self.address.to_string(),
@@ -369,7 +397,11 @@ impl Source {
             accepted: self.accepted,
             refused: self.refused,
             frequency: self.track.rate().map(|rate| rate.ppb()),
+        };
+        if let Some(refclock) = &self.refclock {
+            refclock.describe(&mut report);
         }
+        report
     }
 }
 

@@ -47,7 +47,7 @@ struct VerdictLabels {
 pub struct Refusals(Family<Reason, Counter>);
 
 /// Every reason there is, so that each is shown before it first occurs.
-const REFUSALS: [Refused; 17] = [
+const REFUSALS: [Refused; 18] = [
     Refused::UnknownSource,
     Refused::TooShort,
     Refused::Version,
@@ -63,6 +63,7 @@ const REFUSALS: [Refused; 17] = [
     Refused::Stratum,
     Refused::ZeroStamp,
     Refused::Backwards,
+    Refused::Unnumbered,
     Refused::RootDistance,
     Refused::Causality,
 ];

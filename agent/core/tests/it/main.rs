@@ -10,5 +10,6 @@ mod nts;
 mod options;
 mod packets;
 mod peer;
+mod refclocks;
 mod system_clock;
 mod trouble;
