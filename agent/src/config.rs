@@ -3,6 +3,7 @@
 
 mod discipline;
 mod merge;
+mod refclock;
 mod text;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use timebase::{Ppb, Span};
 
+use crate::leaps::TablePath;
 use crate::sources::{POLL, Server, ServerName};
 
 pub use discipline::Discipline;
+pub use refclock::{Edge, Permissions, Refclock, RefclockKind, Smear};
 
 /// The documented sample file is the default.
 pub const DEFAULT: &str = include_str!("../agent.default.toml");
@@ -31,6 +34,9 @@ const INTERFACE_BYTES: usize = 15;
 const SPOOL_LEAST: u64 = 64 * 1024;
 /// Oscillators worse than this are broken; better than 0.1 ppm need no agent.
 const DRIFT_PPM: std::ops::RangeInclusive<u32> = 1..=100_000;
+
+/// A server that leaps a minute late is wrong.
+const LEAP_AMBIGUITY: std::ops::RangeInclusive<Span> = Span::ZERO..=Span::from_secs(60);
 
 /// Everything that can be set. See `agent.default.toml` for what each means.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -58,6 +64,9 @@ pub struct Config {
     pub observe: Observe,
     pub status: Status,
     pub log: Log,
+    pub leap: Leap,
+    /// Tables come last in TOML.
+    pub refclock: Vec<Refclock>,
 }
 
 /// The `[ntp]` table.
@@ -114,6 +123,17 @@ impl Ntp {
     pub fn rate_change(&self) -> Ppb {
         Ppb::from_ppm(self.rate_change_ppm.into())
     }
+}
+
+/// The `[leap]` table.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Leap {
+    /// A path, "" for the usual places, "off" for none.
+    pub table: String,
+    /// How early or late servers may apply a leap second.
+    #[serde(with = "text::span")]
+    pub ambiguity: Span,
 }
 
 /// The `[observe]` table.
@@ -227,6 +247,14 @@ impl Config {
             return wrong("ntp.bind-interface", problem);
         }
         self.discipline.validate()?;
+        if !LEAP_AMBIGUITY.contains(&self.leap.ambiguity) {
+            return wrong("leap.ambiguity", "must be from 0 s to 1 min".to_owned());
+        }
+        for clock in &self.refclock {
+            if let Err(problem) = clock.validate() {
+                return wrong("refclock", format!("{}: {problem}", clock.name()));
+            }
+        }
         let texts = [("name", self.name.as_deref().unwrap_or("")), ("service", &self.service)];
         let labels = self.labels.iter().flat_map(|(k, v)| [("labels", k.as_str()), ("labels", v)]);
         for (key, text) in texts.into_iter().chain(labels) {
@@ -266,6 +294,15 @@ impl Config {
             let system = nix::unistd::gethostname().ok();
             system.and_then(|name| name.into_string().ok()).unwrap_or_else(|| "unnamed".to_owned())
         })
+    }
+
+    /// Which table of leap seconds to use.
+    pub fn leap_table(&self) -> TablePath {
+        match self.leap.table.as_str() {
+            "off" => TablePath::Off,
+            "" => TablePath::Usual,
+            path => TablePath::At(path.into()),
+        }
     }
 
     /// The effective file.

@@ -341,6 +341,7 @@ fn settings(
     Ok(Settings {
         engine: EngineConfig {
             drift_limit: ntp.drift_limit(),
+            leap_ambiguity: config.leap.ambiguity,
             rate_change: ntp.rate_change(),
             discipline: config.discipline.engine(drift.and_then(DriftFile::read)),
             faults: ntp.faults.into(),
@@ -348,6 +349,8 @@ fn settings(
             ..EngineConfig::default()
         },
         servers: chosen.servers,
+        refclocks: config.refclock.clone(),
+        leap_table: config.leap_table(),
         asking: Asking { min_poll: ntp.min_poll, max_poll: ntp.max_poll, iburst: ntp.iburst, keys },
         route: Route {
             address: ntp.bind_address,

@@ -10,19 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_core::nts::NtsFailure;
-use agent_core::{Action, ClockReading, Engine, EngineConfig, SourceId, Steering};
+use agent_core::{Action, ClockReading, Engine, EngineConfig, RefclockSample, SourceId, Steering};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
-use timebase::{Discipliner, EventKind, Raw, Report, Span, Timestamp};
+use timebase::{Discipliner, EventKind, LeapTable, Raw, Report, Span, Timestamp};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::config::Refclock;
 use crate::control::Order;
 use crate::exchange::{Heard, Request, exchange};
+use crate::leaps::{self, TablePath};
 use crate::nts::{Exchanged, KeyExchanges};
+use crate::refclock;
 use crate::slots::Slots;
 use crate::sources::{Asking, Server};
 use crate::spool::Sequence;
@@ -57,6 +60,10 @@ pub struct Settings {
     pub asking: Asking,
     /// From where and how requests are sent.
     pub route: Route,
+    /// Devices and programs on this host that give time.
+    pub refclocks: Vec<Refclock>,
+    /// Which table of leap seconds to use.
+    pub leap_table: TablePath,
     /// How often a report is made.
     pub report_interval: Duration,
     /// Whether this is the first start in this boot.
@@ -97,6 +104,8 @@ pub struct TimeMetrics {
     pub send_failures: Counter,
     /// Datagrams refused, by reason.
     pub refused: crate::observe::Refusals,
+    /// Samples of reference clocks that make no sense.
+    pub refclock_refused: Counter,
     /// Steps of the system clock.
     pub steps: Counter,
     /// Times the host was suspended.
@@ -126,6 +135,8 @@ struct Timekeeper {
     keys: KeyExchanges,
     heard: mpsc::Sender<Heard>,
     hears: mpsc::Receiver<Heard>,
+    samples: mpsc::Receiver<(SourceId, RefclockSample)>,
+    leap_table: watch::Receiver<Option<LeapTable>>,
     /// `None` where the kernel does not count it.
     suspended: Option<Span>,
     report_interval: Duration,
@@ -161,6 +172,13 @@ impl Timekeeper {
         }
         let (heard, hears) = mpsc::channel(HEARD);
         let route = Arc::new(settings.route);
+        let leap_table = leaps::watch(settings.leap_table);
+        if let Some(table) = leap_table.borrow().clone() {
+            engine.handle_leap_table(now.raw, table);
+        }
+        let refused = &wires.metrics.refclock_refused;
+        let samples =
+            refclock::start(settings.refclocks, &mut engine, now.raw, &leap_table, refused);
         Self {
             engine,
             helm,
@@ -172,6 +190,8 @@ impl Timekeeper {
             exchanges: BTreeMap::new(),
             heard,
             hears,
+            samples,
+            leap_table,
             suspended,
             report_interval: settings.report_interval,
             report_due: Instant::now() + settings.report_interval,
@@ -202,6 +222,17 @@ impl Timekeeper {
                     self.read_clocks();
                 }
                 Some(heard) = self.hears.recv() => self.handle(heard),
+                Some((source, sample)) = self.samples.recv() => {
+                    if let Err(refused) = self.engine.handle_refclock(clock::raw(), source, &sample) {
+                        self.wires.metrics.refused.count(refused);
+                        debug!(source.id = source.0, "refused a sample: {refused}");
+                    }
+                }
+                Ok(()) = self.leap_table.changed() => {
+                    if let Some(table) = self.leap_table.borrow().clone() {
+                        self.engine.handle_leap_table(clock::raw(), table);
+                    }
+                }
                 Some(resolved) = self.slots.resolved() => {
                     self.slots.assign(&mut self.engine, clock::raw(), resolved);
                 }

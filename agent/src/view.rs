@@ -25,6 +25,12 @@ pub struct View {
     pub frequency_sigma_ppm: Option<f64>,
     pub drift_limit_ppm: f64,
     pub steps: u32,
+    /// How the sources of the window treat the leap second near by.
+    #[serde(default)]
+    pub smear: String,
+    /// TAI − UTC by the table of leap seconds.
+    #[serde(default)]
+    pub tai_offset: Option<i32>,
     pub discipliner: String,
     pub discipline: DisciplineView,
     pub kernel: KernelView,
@@ -79,6 +85,9 @@ pub struct KernelView {
 #[expect(missing_docs, reason = "the names are those of a report")]
 pub struct SourceView {
     pub name: String,
+    /// `ntp`, `sock`, `shm`, `pps` or `phc`.
+    #[serde(default)]
+    pub kind: String,
     pub address: String,
     pub verdict: String,
     pub offset: Option<f64>,
@@ -99,6 +108,9 @@ pub struct SourceView {
     pub stamps: String,
     pub accepted: u64,
     pub refused: u64,
+    /// How it treats leap seconds: `none`, `quadratic`, `linear` or `linear-24h`.
+    #[serde(default)]
+    pub smear: String,
 }
 
 impl View {
@@ -123,6 +135,8 @@ impl View {
             frequency_sigma_ppm: report.frequency_sigma.map(ppm),
             drift_limit_ppm: ppm(report.drift_limit),
             steps: report.steps,
+            smear: report.smear.word().to_owned(),
+            tai_offset: report.tai_offset_s,
             discipliner: report.discipliner.word().to_owned(),
             discipline: DisciplineView::of(Steering::Off),
             kernel: KernelView::of(&report.kernel),
@@ -154,6 +168,7 @@ impl SourceView {
         };
         Self {
             name: source.name.clone(),
+            kind: source.kind.word().to_owned(),
             address: source.address.clone(),
             verdict: source.verdict.word().to_owned(),
             offset: source.offset.map(Span::as_secs_f64),
@@ -172,6 +187,7 @@ impl SourceView {
             stamps: stamps.to_owned(),
             accepted: source.accepted,
             refused: source.refused,
+            smear: source.smear.word().to_owned(),
         }
     }
 }

@@ -132,6 +132,15 @@ impl LeapTable {
         before.last().map(|(_, offset)| *offset)
     }
 
+    /// UTC at a moment of TAI, given as nanoseconds since 1970 on that scale; `None` where
+    /// [`tai_offset`](Self::tai_offset) is not known.
+    pub fn utc_at_tai(&self, tai_ns: i64) -> Option<Timestamp<Utc>> {
+        let at =
+            |offset: i32| Timestamp::<Utc>::from_ns(tai_ns) - Span::from_secs(i64::from(offset));
+        let reached = self.entries.iter().rev().find(|(from, offset)| at(*offset) >= *from);
+        reached.map(|(_, offset)| at(*offset)).filter(|utc| !self.is_expired(*utc))
+    }
+
     /// The first leap second after an instant, if one is decided on.
     pub fn next_after(&self, at: Timestamp<Utc>) -> Option<LeapSecond> {
         self.leaps().find(|leap| leap.at > at)
@@ -271,6 +280,10 @@ mod tests {
             assert_eq!(table.tai_offset(utc(JANUARY_2017 - 1)), Some(11));
             assert_eq!(table.tai_offset(utc(JANUARY_2017)), Some(12));
             assert_eq!(table.tai_offset(table.expires()), None, "an expired table knows nothing");
+            let tai = |seconds: i64| table.utc_at_tai(seconds * 1_000_000_000);
+            assert_eq!(tai(JANUARY_2017 + 10), Some(utc(JANUARY_2017 - 1)));
+            assert_eq!(tai(JANUARY_2017 + 12), Some(utc(JANUARY_2017)));
+            assert_eq!(tai(0), None);
             assert_eq!(table.next_after(utc(JANUARY_2017 - 1)), Some(leaps[1]));
             assert_eq!(table.next_after(utc(JANUARY_2017)), None);
         }

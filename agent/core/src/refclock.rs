@@ -47,6 +47,8 @@ pub struct RefclockConfig {
     pub delay: Span,
     /// Added to the time that it shows, where its constant error is known.
     pub offset: Span,
+    /// For a pulse: the name of the source that numbers it, instead of the majority.
+    pub lock: Option<String>,
     /// What part it takes in the selection.
     pub options: SourceOptions,
 }
@@ -228,6 +230,7 @@ mod tests {
             precision: Span::MICROSECOND,
             delay: Span::from_millis(2),
             offset: Span::from_millis(100),
+            lock: None,
             options: SourceOptions::default(),
         }
     }

@@ -129,3 +129,25 @@ pub(super) mod span_or_off {
         }
     }
 }
+
+/// A number with a unit, where something is set.
+pub(super) mod optional_span {
+    use serde::{Deserializer, Serializer};
+    use timebase::Span;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Span>, D::Error> {
+        super::span::deserialize(from).map(Some)
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        value: &Option<Span>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::span::serialize(value, to),
+            None => to.serialize_none(),
+        }
+    }
+}

@@ -139,6 +139,11 @@ impl Exposition {
             "requests that could not be sent",
             time.send_failures.clone(),
         );
+        registry.register(
+            "refclock_refused",
+            "samples of reference clocks that make no sense",
+            time.refclock_refused.clone(),
+        );
         registry.register("refused", "answers refused, by reason", time.refused.0.clone());
         registry.register("steps", "steps of the system clock", time.steps.clone());
         registry.register("suspends", "times the host was suspended", time.suspends.clone());

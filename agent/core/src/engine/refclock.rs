@@ -34,15 +34,20 @@ impl Engine {
         sample: &RefclockSample,
     ) -> Result<(), Refused> {
         self.at(now);
-        let window = self.numbered_window(sample.at.latest);
+        let lock = self.sources.get(usize::from(source.0)).and_then(Source::lock);
+        let window = self.numbered_window(lock, sample.at.latest);
         let limit = self.config.max_root_distance;
         let source = self.source(source).ok_or(Refused::UnknownSource)?;
         source.handle_sample(now, sample, window, limit)
     }
 
-    /// What those of the majority that know which second it is say of `raw −` leap-free time.
-    fn numbered_window(&self, at: Timestamp<Raw>) -> Option<Bounds> {
-        let numbered = |source: &&Source| source.is_numbered() && source.verdict.takes_part();
+    /// What those of the majority that know which second it is say of `raw −` leap-free time, or the one
+    /// source that a pulse is locked to, whatever is thought of it.
+    fn numbered_window(&self, lock: Option<&str>, at: Timestamp<Raw>) -> Option<Bounds> {
+        let numbered = |source: &&Source| {
+            let asked = lock.map_or(source.verdict.takes_part(), |name| source.name() == name);
+            source.is_numbered() && asked
+        };
         let sources = self.sources.iter().filter(numbered);
         let bounds: Vec<_> = sources.filter_map(|source| source.track.bounds_at(at)).collect();
         region(&bounds)?.hull()

@@ -29,6 +29,11 @@ impl Source {
         }
     }
 
+    /// The name of the source that numbers its pulses.
+    pub(crate) fn lock(&self) -> Option<&str> {
+        self.refclock.as_ref()?.config().lock.as_deref()
+    }
+
     /// Whether its samples say which second it is.
     pub(crate) fn is_numbered(&self) -> bool {
         let kind = self.refclock.as_ref().map(|refclock| refclock.config().kind);

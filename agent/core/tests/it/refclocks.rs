@@ -17,6 +17,7 @@ fn clock(kind: SourceKind) -> RefclockConfig {
         precision: Span::MICROSECOND,
         delay: Span::MILLISECOND,
         offset: Span::ZERO,
+        lock: None,
         options: SourceOptions::default(),
     }
 }
