@@ -2,6 +2,7 @@
 
 mod authentication;
 mod bench;
+mod corpus;
 mod faults;
 mod interleaved;
 mod laws;
