@@ -40,7 +40,7 @@ pub(crate) struct Point {
     pub(crate) at: Timestamp<Raw>,
     /// Not below this if the server is right: T1 − T2.
     pub(crate) lo: Span,
-    /// Not above this if the server is right: T4 − T3.
+    /// Not above this if the server is right: T4 − T3; where T3 is not known yet, by what it likely is.
     pub(crate) hi: Span,
     /// Assuming equal delays both ways.
     pub(crate) offset: Span,
@@ -124,11 +124,12 @@ impl Track {
                 self.believed_from = at;
             }
         }
+        let held = answer.held.min(exchange.delay());
         self.remember(Point {
             at,
             lo: Span::from_ns(exchange.t1.as_ns().saturating_sub(exchange.t2.as_ns())),
-            hi: Span::from_ns(exchange.t4.as_ns().saturating_sub(exchange.t3.as_ns())),
-            offset: exchange.offset(),
+            hi: Span::from_ns(exchange.t4.as_ns().saturating_sub(exchange.t3.as_ns())) - held,
+            offset: exchange.offset() - held.half(),
             delay: exchange.delay(),
             root_distance: exchange.root_distance,
             width: fresh.width(),

@@ -58,6 +58,9 @@ struct Received {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     pub(crate) exchange: Exchange<Raw>,
+    /// Where T2 stands for a T3 that is not known yet: how long the server likely kept the request. Not
+    /// certain, so it is not in the exchange.
+    pub(crate) held: Span,
     pub(crate) stamps: StampKind,
 }
 
@@ -350,7 +353,7 @@ impl Client {
         self.interleaved = interleaved;
         let answers = self.measure(&received, sent);
         match &answers {
-            Ok(answers) => self.interleaving.answered(packet.receive, answers.fresh, interleaved),
+            Ok(answers) => self.interleaving.answered(packet.receive, answers, interleaved),
             Err(_) => self.interleaving.forget(),
         }
         answers
@@ -379,7 +382,8 @@ impl Client {
         let precise = interleaved.then(|| self.interleaving.precise(packet.transmit)).flatten();
         let (t1, t4) = (sent.earliest, at.latest);
         let exchange = Exchange { t1, t2, t3, t4, root_distance };
-        let fresh = Answer { exchange, stamps: sent.kind.min(at.kind) };
+        let held = self.interleaving.hold(&precise).filter(|_| *interleaved).unwrap_or(Span::ZERO);
+        let fresh = Answer { exchange, held, stamps: sent.kind.min(at.kind) };
         Ok(Answers { precise, fresh })
     }
 }

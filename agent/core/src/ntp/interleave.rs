@@ -1,6 +1,6 @@
-use timebase::{Exchange, Raw};
+use timebase::{Exchange, Raw, Span};
 
-use super::{Answer, to_utc};
+use super::{Answer, Answers, to_utc};
 use crate::Refused;
 
 /// Interleaved requests in a row without an answer, after which the next is a basic one.
@@ -18,6 +18,8 @@ const FAILURES: u8 = 4;
 pub(super) struct Interleaving {
     wanted: bool,
     last: Option<Last>,
+    /// The least time that the server kept a request, where it is known.
+    least_hold: Option<Span>,
     misses: u8,
     failures: u8,
 }
@@ -32,7 +34,7 @@ struct Last {
 
 impl Interleaving {
     pub(super) fn new(wanted: bool) -> Self {
-        Self { wanted, last: None, misses: 0, failures: 0 }
+        Self { wanted, last: None, least_hold: None, misses: 0, failures: 0 }
     }
 
     /// The origin field of an interleaved request; `None`: ask in basic mode.
@@ -43,7 +45,7 @@ impl Interleaving {
 
     /// Nothing that was said before may be paired with what comes.
     pub(super) fn forget(&mut self) {
-        (self.last, self.misses) = (None, 0);
+        (self.last, self.least_hold, self.misses) = (None, None, 0);
     }
 
     /// An interleaved request got no answer.
@@ -56,8 +58,11 @@ impl Interleaving {
     }
 
     /// An answer was taken, in whichever mode; the next request will name it.
-    pub(super) fn answered(&mut self, receive: u64, answer: Answer, interleaved: bool) {
-        self.last = Some(Last { receive, answer });
+    pub(super) fn answered(&mut self, receive: u64, answers: &Answers, interleaved: bool) {
+        if interleaved {
+            self.least_hold = self.hold(&answers.precise);
+        }
+        self.last = Some(Last { receive, answer: answers.fresh });
         self.misses = 0;
         if interleaved {
             self.failures = 0;
@@ -72,6 +77,14 @@ impl Interleaving {
             return Some(Err(Refused::Backwards));
         }
         let exchange = Exchange::<Raw> { t3, ..answer.exchange };
-        Some(Ok(Answer { exchange, ..answer }))
+        Some(Ok(Answer { exchange, held: Span::ZERO, ..answer }))
+    }
+
+    /// How long the server likely keeps a request, with what it kept the last one: the least of all, lest
+    /// an estimate be drawn to the other side by one that was kept long.
+    pub(super) fn hold(&self, precise: &Option<Result<Answer, Refused>>) -> Option<Span> {
+        let kept =
+            precise.and_then(Result::ok).map(|answer| answer.exchange.t3 - answer.exchange.t2);
+        [kept, self.least_hold].into_iter().flatten().min()
     }
 }

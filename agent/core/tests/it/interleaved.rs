@@ -31,6 +31,9 @@ fn it_is_used_by_default_and_is_exact() {
     let wider = basic.source().least_delay.unwrap() - FLIGHT - FLIGHT - HASTE;
     assert!(wider.abs() < Span::from_ns(5), "{wider}");
     assert_eq!(interleaved.source().accepted, 20);
+    // The newest exchange is not exact yet, and is estimated as if it were.
+    let offset = interleaved.source().offset.expect("an estimate");
+    assert!(offset.abs() < Span::MICROSECOND, "{offset}");
 }
 
 /// Proves that it can be turned off.
