@@ -159,7 +159,12 @@ impl Refclock {
         let median = self.samples.drain(..).nth(middle);
         self.reach = self.reach << 1 | u8::from(heard);
         self.misses = if heard { 0 } else { self.misses.saturating_add(1) };
-        Some(median.map(|sample| Answer { exchange: sample.exchange(), stamps: sample.at.kind }))
+        let answer = |sample: Sample| Answer {
+            exchange: sample.exchange(),
+            held: Span::ZERO,
+            stamps: sample.at.kind,
+        };
+        Some(median.map(answer))
     }
 
     /// Puts into a report what of it is not of NTP.
