@@ -1,4 +1,4 @@
-use agent_core::EngineConfig;
+use agent_core::{AuthConfig, EngineConfig};
 use timebase::Span;
 
 use crate::{Crystal, Leap, Path, Server, Steering};
@@ -15,12 +15,14 @@ pub struct SourceLink {
     /// What the name means now, as the last part of an address; `None`: it cannot be looked up. A
     /// packet to another address goes nowhere.
     pub address: Option<u8>,
+    /// What proof the host asks for.
+    pub auth: AuthConfig,
 }
 
 impl SourceLink {
     /// A source at some address.
     pub fn new(name: &str, path: Path, server: Server) -> Self {
-        Self { name: name.into(), path, server, address: Some(1) }
+        Self { name: name.into(), path, server, address: Some(1), auth: AuthConfig::None }
     }
 }
 

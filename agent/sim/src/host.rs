@@ -180,8 +180,13 @@ impl SimHost {
         let (min_poll_log2, max_poll_log2) = config.poll_log2;
         for link in &config.links {
             let name = link.name.clone();
-            let source =
-                SourceConfig { name, min_poll_log2, max_poll_log2, ..SourceConfig::default() };
+            let source = SourceConfig {
+                name,
+                min_poll_log2,
+                max_poll_log2,
+                auth: link.auth.clone(),
+                ..SourceConfig::default()
+            };
             engine.add_source(raw, source);
         }
         engine.handle_started(reading, self.boots > 1);
@@ -302,7 +307,16 @@ impl SimHost {
                     up.engine.handle_steered(after, Ok(()));
                 }
                 Action::ExchangeKeys { source } => {
-                    up.engine.handle_keys_failed(now.raw, source, NtsFailure::Connection);
+                    let link = self.config.links.get(usize::from(source.0));
+                    let server = link.map(|link| &link.server);
+                    let alive = server.filter(|s| s.answering == Answering::Normally);
+                    match alive.and_then(|server| server.auth.exchange(at - self.epoch)) {
+                        Some(keys) => up.engine.handle_keys(now.raw, source, keys),
+                        None => {
+                            let why = NtsFailure::Connection;
+                            up.engine.handle_keys_failed(now.raw, source, why);
+                        }
+                    }
                 }
                 Action::Send { source, token, packet } => {
                     let since = at - self.epoch;

@@ -7,6 +7,7 @@
 pub mod fleet;
 pub mod soak;
 
+mod auth;
 mod clock;
 mod config;
 mod host;
@@ -18,6 +19,7 @@ mod rng;
 mod server;
 mod trial;
 
+pub use auth::Auth;
 pub use clock::{Steering, SystemClock};
 pub use config::{Fault, HostConfig, SourceLink};
 pub use host::{SimHost, SimReport};

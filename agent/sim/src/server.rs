@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use timebase::{SmearState, Span, Timestamp, Utc};
 
-use crate::{Leap, Queueing, Rng};
+use crate::{Auth, Leap, Queueing, Rng};
 
 /// Seconds from the NTP era 0 epoch (1900) to the Unix epoch.
 const NTP_UNIX_OFFSET_S: i64 = 2_208_988_800;
@@ -64,6 +64,8 @@ pub struct Server {
     pub stamped_early: Queueing,
     /// Whether it knows the interleaved mode (RFC 9769).
     pub interleaved: bool,
+    /// How it proves who it is.
+    pub auth: Auth,
     /// Whether it answers.
     pub answering: Answering,
 }
@@ -84,6 +86,7 @@ impl Default for Server {
             turnaround: Span::from_ns(15_000),
             stamped_early: Queueing::NONE,
             interleaved: false,
+            auth: Auth::None,
             answering: Answering::Normally,
         }
     }
@@ -141,7 +144,8 @@ impl Server {
         memory: &mut Memory,
         rng: &mut Rng,
     ) -> Option<(Span, Vec<u8>)> {
-        let request: &[u8; 48] = request.first_chunk()?;
+        let whole = request;
+        let request: &[u8; 48] = whole.first_chunk()?;
         let field = |at: usize| -> [u8; 8] { core::array::from_fn(|i| request[at + i]) };
         let (origin, received, transmitted) = (field(24), field(32), field(40));
         let mut packet = vec![0u8; 48];
@@ -180,6 +184,7 @@ impl Server {
             memory.0.truncate(REMEMBERED - 1);
             memory.0.push_front((t2, long(clock + self.turnaround + early + hasty.half())));
         }
+        let packet = self.auth.seal(whole, packet, arrival.since)?;
         Some((self.turnaround + early, packet))
     }
 }

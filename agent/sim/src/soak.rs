@@ -1,10 +1,12 @@
 //! Random worlds inside the fault model: whatever their knobs, every window must hold the truth.
 
+use agent_core::AuthConfig;
+use agent_core::ntp::{KeyAlgorithm, SymmetricKey};
 use timebase::{Ppb, Span};
 
 use crate::{
-    Answering, Congestion, Crystal, Fault, HostConfig, Lie, Outages, Path, Queueing, RateStep, Rng,
-    Route, Server, SourceLink, Steering, Swing, Trial,
+    Answering, Auth, Congestion, Crystal, Fault, HostConfig, Lie, Outages, Path, Queueing,
+    RateStep, Rng, Route, Server, SourceLink, Steering, Swing, Trial,
 };
 
 /// With a majority of honest servers reachable, a host that is up has a window again after this long, or
@@ -58,7 +60,28 @@ pub fn world(seed: u64) -> Soaked {
         config.links.swap(n, rng.below(n + 1));
     }
     faults(&mut config, count - 2 * liars - 1, length, &mut rng);
+    // From a stream of their own, as any knob added later: a kept seed stays the world that it was.
+    authentication(&mut config, &mut Rng::new(seed ^ 0x6b65_7973));
     Soaked { config, length }
+}
+
+/// Some sources prove who they are, in either way.
+fn authentication(config: &mut HostConfig, rng: &mut Rng) {
+    for link in &mut config.links {
+        let key = SymmetricKey::new(7, KeyAlgorithm::Aes128, rng.bytes16().to_vec());
+        let rotates = Span::from_secs(600 + rng.below(7200) as i64);
+        (link.auth, link.server.auth) = match (rng.below(6), key) {
+            (0, Some(key)) => (AuthConfig::Key(key.clone()), Auth::Key(key)),
+            (1, _) => (AuthConfig::Nts, Auth::Nts(rotates)),
+            _ => continue,
+        };
+    }
+    // What takes a server's place on the way proves itself as that one did.
+    for (_, _, fault) in &mut config.faults {
+        if let Fault::ServerBecomes { source, server } = fault {
+            server.auth = config.links[*source].server.auth.clone();
+        }
+    }
 }
 
 /// Lives through the world of that seed; what broke, if anything did.

@@ -90,14 +90,17 @@ impl SymmetricKey {
     }
 
     /// Appends key id and digest of all that is in the packet.
-    pub(crate) fn sign(&self, packet: &mut Vec<u8>) {
+    pub fn sign(&self, packet: &mut Vec<u8>) {
         let digest = self.digest(packet);
         packet.extend_from_slice(&self.id.to_be_bytes());
         packet.extend_from_slice(&digest);
     }
 
     /// Checks the MAC at the end of a packet.
-    pub(crate) fn check(&self, packet: &[u8], mac: Option<&[u8]>) -> Result<(), Refused> {
+    ///
+    /// # Errors
+    /// What is wrong with it, or [`Refused::Authentication`] without one.
+    pub fn check(&self, packet: &[u8], mac: Option<&[u8]>) -> Result<(), Refused> {
         let mac = mac.ok_or(Refused::Authentication)?;
         let (signed, _) = packet.split_at(packet.len() - mac.len());
         let (id, digest) = mac.split_first_chunk::<ID>().ok_or(Refused::Authentication)?;
