@@ -5,6 +5,7 @@
 //! raw clock. If somebody set the clock in between, the kernel's stamp means nothing, and the wider
 //! hull of the raw readings themselves takes its place: nobody can set those.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,10 @@ use timebase::{Bounds, Host, Raw, Span, StampKind, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{debug, trace};
 
+use crate::hardware::{self, Hardware};
 use crate::sys::clock;
 use crate::sys::route::Route;
-use crate::sys::udp::StampedSocket;
+use crate::sys::udp::{StampedSocket, Stamps};
 
 /// How long an answer is waited for; longer than any delay that would make a useful window.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
@@ -49,9 +51,14 @@ pub(crate) struct Request {
 }
 
 /// Sends the request and tells what comes of it, until the patience ends or the task is aborted.
-pub(crate) async fn exchange(request: Request, route: Arc<Route>, heard: mpsc::Sender<Heard>) {
+pub(crate) async fn exchange(
+    request: Request,
+    route: Arc<Route>,
+    hardware: Arc<Hardware>,
+    heard: mpsc::Sender<Heard>,
+) {
     let Request { source, server, token, packet } = request;
-    let socket = match StampedSocket::connect(server, &route) {
+    let mut socket = match StampedSocket::connect(server, &route) {
         Ok(socket) => socket,
         Err(error) => {
             debug!(source.addr = %server, "no socket to {server}: {error}");
@@ -60,16 +67,23 @@ pub(crate) async fn exchange(request: Request, route: Arc<Route>, heard: mpsc::S
             return;
         }
     };
-    let before = Moment::before();
+    let device = hardware.clock(socket.local_address());
+    if device.is_some() {
+        socket.want_hardware_stamps();
+    }
+    let device = device.as_deref();
+    let before = Moment::before(device);
     if let Err(error) = socket.send(&packet) {
         debug!(source.addr = %server, "cannot send to {server}: {error}");
         let _ = heard.send(Heard::Failed(token)).await;
         return;
     }
-    let after_send = Moment::after();
-    let stamp = match socket.sent_stamp(&packet).await {
-        Some(stamp) => Between(before, Moment::after()).stamp(Some(stamp)),
-        None => Between(before, after_send).stamp(None),
+    let after_send = Moment::after(device);
+    let stamps = socket.sent_stamps(&packet).await;
+    let stamp = if stamps.kernel.or(stamps.hardware.map(Timestamp::from_ns)).is_some() {
+        Between(before, Moment::after(device)).stamp(stamps)
+    } else {
+        Between(before, after_send).stamp(stamps)
     };
     let Some(stamp) = stamp else {
         debug!(source.addr = %server, "the host was suspended while a request was sent");
@@ -78,9 +92,11 @@ pub(crate) async fn exchange(request: Request, route: Arc<Route>, heard: mpsc::S
     };
     trace!(source.addr = %server, ?stamp, "sent");
     if heard.send(Heard::Sent(token, stamp)).await.is_ok() {
-        let _ =
-            tokio::time::timeout(ANSWER_PATIENCE, listen(&socket, source, server, before, &heard))
-                .await;
+        let _ = tokio::time::timeout(
+            ANSWER_PATIENCE,
+            listen(&socket, source, server, (before, device), &heard),
+        )
+        .await;
     }
 }
 
@@ -90,7 +106,7 @@ async fn listen(
     socket: &StampedSocket,
     source: SourceId,
     server: SocketAddr,
-    before: Moment,
+    (before, device): (Moment, Option<&File>),
     heard: &mpsc::Sender<Heard>,
 ) {
     for _ in 0..MAX_DATAGRAMS {
@@ -102,7 +118,7 @@ async fn listen(
                 return;
             }
         };
-        let Some(stamp) = Between(before, Moment::after()).stamp(received.stamp) else {
+        let Some(stamp) = Between(before, Moment::after(device)).stamp(received.stamps) else {
             debug!(source.addr = %server, "the host was suspended before an answer was read");
             return;
         };
@@ -120,19 +136,27 @@ async fn listen(
 struct Moment {
     clock: ClockReading,
     suspended: Option<Span>,
+    /// `hardware clock − raw`, if the interface stamps packets.
+    device_less_raw: Option<Bounds>,
 }
 
 // The order of reading matters: two moments span everything read between them.
 impl Moment {
-    fn before() -> Self {
+    fn before(device: Option<&File>) -> Self {
         let suspended = clock::suspended_so_far();
-        Self { clock: clock::cross_read(), suspended }
+        let clock = clock::cross_read();
+        Self { clock, suspended, device_less_raw: device_less_raw(device, &clock) }
     }
 
-    fn after() -> Self {
+    fn after(device: Option<&File>) -> Self {
         let clock = clock::cross_read();
-        Self { clock, suspended: clock::suspended_so_far() }
+        let device_less_raw = device_less_raw(device, &clock);
+        Self { clock, suspended: clock::suspended_so_far(), device_less_raw }
     }
+}
+
+fn device_less_raw(device: Option<&File>, clock: &ClockReading) -> Option<Bounds> {
+    hardware::less_raw(device?, Bounds::around(clock.difference(), clock.uncertainty))
 }
 
 /// What was read before and after a stamp was taken.
@@ -141,11 +165,13 @@ struct Between(Moment, Moment);
 impl Between {
     /// The stamp on the raw clock, from the kernel's if that means anything; `None` if the host was
     /// suspended meanwhile: the raw clock stood still, and no interval on it is the time that passed.
-    fn stamp(&self, kernel: Option<Timestamp<Host>>) -> Option<Stamp> {
+    fn stamp(&self, stamps: Stamps) -> Option<Stamp> {
         if clock::suspended_between(self.0.suspended, self.1.suspended).is_some() {
             return None;
         }
-        Some(kernel.and_then(|stamp| self.kernel(stamp)).unwrap_or_else(|| self.user()))
+        let hardware = stamps.hardware.and_then(|stamp| self.hardware(stamp));
+        let kernel = || stamps.kernel.and_then(|stamp| self.kernel(stamp));
+        Some(hardware.or_else(kernel).unwrap_or_else(|| self.user()))
     }
 
     /// Some moment between the readings: true whatever happens to the system clock.
@@ -162,18 +188,29 @@ impl Between {
         let difference =
             |reading: &ClockReading| Bounds::around(reading.difference(), reading.uncertainty);
         let hull = difference(&self.0.clock).hull(difference(&self.1.clock));
-        if hull.width() > STEP_BETWEEN_READINGS {
+        self.on_raw(stamp.as_ns(), hull, StampKind::Kernel)
+    }
+
+    /// A stamp by the interface on the raw clock; `None` if its clock was set between the readings.
+    fn hardware(&self, stamp: i64) -> Option<Stamp> {
+        let hull = self.0.device_less_raw?.hull(self.1.device_less_raw?);
+        self.on_raw(stamp, hull, StampKind::Hardware)
+    }
+
+    /// A stamp of a clock that is `less_raw` ahead of the raw one.
+    fn on_raw(&self, stamp: i64, less_raw: Bounds, kind: StampKind) -> Option<Stamp> {
+        if less_raw.width() > STEP_BETWEEN_READINGS {
             return None;
         }
-        let on_raw = |difference: Span| -> Timestamp<Raw> {
-            Timestamp::from_ns(stamp.as_ns().saturating_sub(difference.as_ns()))
+        let at = |difference: Span| -> Timestamp<Raw> {
+            Timestamp::from_ns(stamp.saturating_sub(difference.as_ns()))
         };
         // The packet passed between the readings: what lies outside is a stamp of something else, or
         // of a clock that was set and set back.
         let outer = self.user();
-        let earliest = on_raw(hull.hi()).max(outer.earliest);
-        let latest = std::cmp::min(on_raw(hull.lo()), outer.latest);
-        (earliest <= latest).then_some(Stamp { earliest, latest, kind: StampKind::Kernel })
+        let earliest = at(less_raw.hi()).max(outer.earliest);
+        let latest = std::cmp::min(at(less_raw.lo()), outer.latest);
+        (earliest <= latest).then_some(Stamp { earliest, latest, kind })
     }
 }
 
@@ -187,7 +224,7 @@ mod tests {
             realtime: Timestamp::from_ns(raw + difference),
             uncertainty: Span::from_ns(uncertainty),
         };
-        Moment { clock, suspended: Some(Span::SECOND) }
+        Moment { clock, suspended: Some(Span::SECOND), device_less_raw: None }
     }
 
     /// Proves that the raw stamp contains the true moment however the clock was slewed meanwhile.
@@ -216,12 +253,28 @@ mod tests {
     #[test]
     fn an_exchange_across_a_suspend_gives_no_stamp() {
         let (before, mut after) = (reading(1_000, 50_000, 10), reading(9_000, 50_000, 10));
-        let kernel = Some(Timestamp::from_ns(55_000));
+        let kernel = Stamps { kernel: Some(Timestamp::from_ns(55_000)), hardware: None };
         assert!(Between(before, after).stamp(kernel).is_some());
         after.suspended = Some(Span::from_secs(3600));
         assert_eq!(Between(before, after).stamp(kernel), None);
-        assert_eq!(Between(before, after).stamp(None), None);
+        assert_eq!(Between(before, after).stamp(Stamps::default()), None);
         after.suspended = None;
-        assert_eq!(Between(before, after).stamp(None).unwrap().kind, StampKind::User);
+        assert_eq!(Between(before, after).stamp(Stamps::default()).unwrap().kind, StampKind::User);
+    }
+
+    /// Proves that the interface's stamp is preferred, translated by what lies between its clock and the
+    /// raw one, and left for the kernel's if its clock was set meanwhile.
+    #[test]
+    fn a_hardware_stamp_is_translated_to_the_raw_clock() {
+        let ahead = |lo, hi| Bounds::new(Span::from_ns(lo), Span::from_ns(hi));
+        let (mut before, mut after) = (reading(1_000, 50_000, 10), reading(9_000, 50_000, 10));
+        (before.device_less_raw, after.device_less_raw) =
+            (ahead(7_000, 7_020), ahead(7_010, 7_050));
+        let stamps = Stamps { kernel: Some(Timestamp::from_ns(55_000)), hardware: Some(12_000) };
+        let stamp = Between(before, after).stamp(stamps).unwrap();
+        assert_eq!((stamp.earliest.as_ns(), stamp.latest.as_ns()), (4_950, 5_000));
+        assert_eq!(stamp.kind, StampKind::Hardware);
+        after.device_less_raw = ahead(37_000_000_000, 37_000_000_020);
+        assert_eq!(Between(before, after).stamp(stamps).unwrap().kind, StampKind::Kernel);
     }
 }

@@ -357,6 +357,7 @@ fn settings(
             interface: ntp.bind_interface.clone(),
             dscp: ntp.dscp,
         },
+        hardware: ntp.hardware_timestamps,
         report_interval: Duration::from_nanos(config.report_interval.as_ns().unsigned_abs()),
         reboot,
         resumed,

@@ -20,9 +20,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::config::HardwareTimestamps;
 use crate::config::Refclock;
 use crate::control::Order;
 use crate::exchange::{Heard, Request, exchange};
+use crate::hardware::Hardware;
 use crate::leaps::{self, TablePath};
 use crate::nts::{Exchanged, KeyExchanges};
 use crate::refclock;
@@ -60,6 +62,8 @@ pub struct Settings {
     pub asking: Asking,
     /// From where and how requests are sent.
     pub route: Route,
+    /// What to do about timestamps by network hardware.
+    pub hardware: HardwareTimestamps,
     /// Devices and programs on this host that give time.
     pub refclocks: Vec<Refclock>,
     /// Which table of leap seconds to use.
@@ -128,6 +132,7 @@ struct Timekeeper {
     slots: Slots,
     wires: Wires,
     route: Arc<Route>,
+    hardware: Arc<Hardware>,
     /// Exchanges under way; dropped with the loop.
     tasks: JoinSet<()>,
     /// The latest exchange with each source, to be ended when it has given what it can.
@@ -185,6 +190,7 @@ impl Timekeeper {
             slots,
             wires,
             keys: KeyExchanges::new(Arc::clone(&route)),
+            hardware: Arc::new(Hardware::new(settings.hardware)),
             route,
             tasks: JoinSet::new(),
             exchanges: BTreeMap::new(),
@@ -272,8 +278,12 @@ impl Timekeeper {
                 Action::Send { source, token, packet } => match self.slots.address(source) {
                     Some(server) => {
                         let request = Request { source, server, token, packet };
-                        let exchange =
-                            exchange(request, Arc::clone(&self.route), self.heard.clone());
+                        let exchange = exchange(
+                            request,
+                            Arc::clone(&self.route),
+                            Arc::clone(&self.hardware),
+                            self.heard.clone(),
+                        );
                         self.end_exchange(source);
                         self.exchanges.insert(source, self.tasks.spawn(exchange));
                     }

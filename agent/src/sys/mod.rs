@@ -8,6 +8,7 @@ pub mod alarm;
 pub mod cancel;
 pub mod clock;
 pub mod memory;
+pub mod nic;
 pub mod phc;
 pub mod pps;
 mod readiness;

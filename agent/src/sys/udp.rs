@@ -5,7 +5,7 @@
 //! ([`crate::exchange`]), because it takes clock readings around the exchange.
 
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, TimestampingFlag, recvmsg, setsockopt, sockopt,
 };
+use nix::sys::time::TimeSpec;
 use timebase::{Host, Timestamp};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
@@ -35,6 +36,7 @@ const MAX_ERROR_ENTRIES: usize = 16;
 pub struct StampedSocket {
     socket: AsyncFd<UdpSocket>,
     stamped: bool,
+    by_hardware: bool,
 }
 
 /// A datagram and the moment the kernel received it, if it says.
@@ -42,8 +44,17 @@ pub struct StampedSocket {
 pub struct Received {
     /// The payload.
     pub bytes: Vec<u8>,
-    /// CLOCK_REALTIME at reception.
-    pub stamp: Option<Timestamp<Host>>,
+    /// When it was received.
+    pub stamps: Stamps,
+}
+
+/// What is known of one packet's moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stamps {
+    /// By the kernel, on CLOCK_REALTIME.
+    pub kernel: Option<Timestamp<Host>>,
+    /// By the network interface, on its own clock, in nanoseconds.
+    pub hardware: Option<i64>,
 }
 
 impl StampedSocket {
@@ -53,7 +64,22 @@ impl StampedSocket {
         let stamped = ask_for_stamps(&socket).is_ok();
         socket.connect(server)?;
         let interest = Interest::READABLE | Interest::ERROR;
-        Ok(Self { socket: watch(socket, interest)?, stamped })
+        Ok(Self { socket: watch(socket, interest)?, stamped, by_hardware: false })
+    }
+
+    /// The address it sends from.
+    pub fn local_address(&self) -> Option<IpAddr> {
+        self.socket.get_ref().local_addr().ok().map(|own| own.ip())
+    }
+
+    /// Asks for the interface's stamps, too.
+    pub fn want_hardware_stamps(&mut self) {
+        let hardware = TimestampingFlag::SOF_TIMESTAMPING_RAW_HARDWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_TX_HARDWARE
+            | TimestampingFlag::from_bits_retain(libc::SOF_TIMESTAMPING_OPT_TX_SWHW);
+        let flags = software_stamps() | hardware;
+        self.by_hardware = setsockopt(self.socket.get_ref(), sockopt::Timestamping, &flags).is_ok();
     }
 
     /// Whether the kernel agreed to stamp this socket's packets.
@@ -67,27 +93,28 @@ impl StampedSocket {
         if sent == packet.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// When the kernel sent `packet`, the socket's first; `None` if it does not say so soon.
-    pub async fn sent_stamp(&self, packet: &[u8]) -> Option<Timestamp<Host>> {
+    /// When `packet`, the socket's first, was sent; nothing if that is not said soon.
+    pub async fn sent_stamps(&self, packet: &[u8]) -> Stamps {
+        let mut stamps = Stamps::default();
         if !self.stamped {
-            return None;
+            return stamps;
         }
-        tokio::time::timeout(SENT_STAMP_PATIENCE, async {
+        // Giving up leaves what was found by then.
+        let _ = tokio::time::timeout(SENT_STAMP_PATIENCE, async {
             loop {
-                if let Some(stamp) = self.take_sent_stamp(packet) {
-                    return Some(stamp);
-                }
-                let mut ready = self.socket.ready(Interest::ERROR).await.ok()?;
                 // Looked at once more after waking; only an empty queue clears the readiness.
-                if let Some(stamp) = self.take_sent_stamp(packet) {
-                    return Some(stamp);
+                if self.take_sent_stamps(packet, &mut stamps) {
+                    return;
+                }
+                let Ok(mut ready) = self.socket.ready(Interest::ERROR).await else { return };
+                if self.take_sent_stamps(packet, &mut stamps) {
+                    return;
                 }
                 ready.clear_ready_matching(Ready::ERROR);
             }
         })
-        .await
-        .ok()
-        .flatten()
+        .await;
+        stamps
     }
 
     /// Waits for the next datagram. An ICMP error (port unreachable) is an `Err`.
@@ -96,7 +123,7 @@ impl StampedSocket {
             let mut ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
             match receive_now(self.socket.get_ref().as_raw_fd(), MsgFlags::empty()) {
                 Ok((bytes, control)) => {
-                    return Ok(Received { bytes, stamp: control.received });
+                    return Ok(Received { bytes, stamps: control.stamps });
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
@@ -109,13 +136,24 @@ impl StampedSocket {
     }
 
     /// The kernel numbers what it stamps (OPT_ID) and loops the frame back, at whose end the packet is.
-    /// Either tells; where one is lacking, the other is enough.
-    fn take_sent_stamp(&self, packet: &[u8]) -> Option<Timestamp<Host>> {
+    /// Either tells; where one is lacking, the other is enough. Whether nothing more is expected.
+    fn take_sent_stamps(&self, packet: &[u8], stamps: &mut Stamps) -> bool {
         let fd = self.socket.get_ref().as_raw_fd();
-        (0..MAX_ERROR_ENTRIES)
-            .map_while(|_| receive_now(fd, MsgFlags::MSG_ERRQUEUE).ok())
-            .find(|(frame, control)| control.stamps_packet == Some(0) || frame.ends_with(packet))
-            .and_then(|(_, control)| control.received)
+        for _ in 0..MAX_ERROR_ENTRIES {
+            let done =
+                if self.by_hardware { stamps.hardware.is_some() } else { stamps.kernel.is_some() };
+            if done {
+                return true;
+            }
+            let Ok((frame, control)) = receive_now(fd, MsgFlags::MSG_ERRQUEUE) else {
+                return false;
+            };
+            if control.stamps_packet == Some(0) || frame.ends_with(packet) {
+                stamps.kernel = stamps.kernel.or(control.stamps.kernel);
+                stamps.hardware = stamps.hardware.or(control.stamps.hardware);
+            }
+        }
+        false
     }
 
     fn drain_error_queue(&self) {
@@ -149,21 +187,21 @@ impl StampingHeld {
 }
 
 fn ask_for_stamps(socket: &UdpSocket) -> Result<(), Errno> {
-    setsockopt(
-        socket,
-        sockopt::Timestamping,
-        &(TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
-            | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
-            | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
-            | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID),
-    )
+    setsockopt(socket, sockopt::Timestamping, &software_stamps())
+}
+
+fn software_stamps() -> TimestampingFlag {
+    TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID
 }
 
 /// What the control messages of one `recvmsg` said.
 #[derive(Default)]
 struct Control {
-    /// The kernel's stamp: of reception, or of sending for an error-queue entry.
-    received: Option<Timestamp<Host>>,
+    /// Of reception, or of sending for an error-queue entry.
+    stamps: Stamps,
     /// For an error-queue entry that carries a stamp: the number of the sent packet (OPT_ID).
     stamps_packet: Option<u32>,
 }
@@ -184,9 +222,14 @@ fn receive_now(fd: RawFd, flags: MsgFlags) -> Result<(Vec<u8>, Control), Errno> 
         for item in message.cmsgs().into_iter().flatten() {
             match item {
                 ControlMessageOwned::ScmTimestampsns(stamps) => {
-                    let ns = stamps.system.tv_sec().saturating_mul(1_000_000_000)
-                        + stamps.system.tv_nsec();
-                    control.received = (ns != 0).then(|| Timestamp::from_ns(ns));
+                    let ns = |time: TimeSpec| {
+                        Some(time.tv_sec().saturating_mul(1_000_000_000) + time.tv_nsec())
+                            .filter(|ns| *ns != 0)
+                    };
+                    control.stamps = Stamps {
+                        kernel: ns(stamps.system).map(Timestamp::from_ns),
+                        hardware: ns(stamps.hw_raw),
+                    };
                 }
                 ControlMessageOwned::Ipv4RecvErr(error, _)
                 | ControlMessageOwned::Ipv6RecvErr(error, _)
@@ -206,7 +249,6 @@ fn receive_now(fd: RawFd, flags: MsgFlags) -> Result<(Vec<u8>, Control), Errno> 
 mod tests {
     use super::*;
     use nix::sys::socket::{SockaddrIn, getsockname, getsockopt};
-    use std::net::IpAddr;
 
     /// Proves that a request leaves from the address, through the interface and with the code point asked
     /// for, and that its stamp is found.
@@ -222,7 +264,7 @@ mod tests {
         let socket = client.socket.get_ref();
         assert_eq!(getsockopt(socket, sockopt::Ipv4Tos).unwrap(), 46 << 2);
         if client.is_stamped() {
-            assert!(client.sent_stamp(b"request").await.is_some());
+            assert!(client.sent_stamps(b"request").await.kernel.is_some());
         }
         let own: SockaddrIn = getsockname(socket.as_raw_fd()).unwrap();
         assert_ne!(own.port(), 0);
