@@ -229,6 +229,11 @@ impl Track {
         self.bounds.as_ref().map(|running| running.at(now, self.rates))
     }
 
+    /// By how much its bounds widen over `elapsed`.
+    pub(crate) fn grows_over(&self, elapsed: Span) -> Span {
+        self.rates.over(elapsed).width()
+    }
+
     /// Whether it has contradicted itself too recently to be believed.
     pub(crate) fn contradictory(&self) -> bool {
         self.probation.running()

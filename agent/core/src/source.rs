@@ -286,6 +286,18 @@ impl Source {
         self.online = online;
     }
 
+    /// How closely it has to be asked.
+    fn need(&self) -> PollNeed {
+        let twice = self.client.interval().times(2);
+        if self.track.surprised() {
+            PollNeed::Closer
+        } else if self.track.grows_over(twice) > self.track.best_width().unwrap_or(Span::MAX) {
+            PollNeed::Stay
+        } else {
+            PollNeed::Usual
+        }
+    }
+
     /// What a datagram tells. Its exact word about the exchange before may be refused by itself.
     fn take(&mut self, answers: &Answers) -> Result<(), Refused> {
         let precise = answers
@@ -297,8 +309,7 @@ impl Source {
         self.heard = Some(at);
         self.missed = None;
         self.chances_missed = 0;
-        let moves = self.track.surprised();
-        self.client.set_need(if moves { PollNeed::Closer } else { PollNeed::Usual });
+        self.client.set_need(self.need());
         if fresh == Taken::Contradicts || precise == Ok(Taken::Contradicts) {
             self.client.hurry(at);
         }

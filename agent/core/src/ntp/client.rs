@@ -114,6 +114,11 @@ impl Client {
         self.poll.reach()
     }
 
+    /// The poll interval in force.
+    pub(crate) fn interval(&self) -> Span {
+        self.poll.interval()
+    }
+
     pub(crate) fn poll_log2(&self) -> i8 {
         self.poll.current()
     }

@@ -22,6 +22,8 @@ const BURST_FROM: Span = Span::from_secs(16);
 pub(crate) enum PollNeed {
     /// Something moves: at the shortest interval.
     Closer,
+    /// Between two polls at a longer interval the window would grow by more than its own width.
+    Stay,
     /// Nothing in particular: ever more rarely while it answers.
     #[default]
     Usual,
@@ -88,7 +90,9 @@ impl Poll {
         self.streak += 1;
         if self.streak >= STREAK {
             self.streak = 0;
-            self.slower(self.max);
+            if self.need == PollNeed::Usual {
+                self.slower(self.max);
+            }
         }
     }
 
@@ -183,6 +187,17 @@ mod tests {
         assert!(interval > Span::from_secs(14) && interval <= Span::from_secs(16), "{interval}");
         (0..64).for_each(|_| poll.answered());
         assert_eq!((poll.current(), poll.reach()), (6, 0xff));
+    }
+
+    #[test]
+    fn an_interval_that_is_long_enough_does_not_grow() {
+        let mut poll = poll(4, 10, false);
+        poll.set_need(PollNeed::Stay);
+        (0..64).for_each(|_| poll.answered());
+        assert_eq!(poll.current(), 4);
+        poll.set_need(PollNeed::Usual);
+        (0..64).for_each(|_| poll.answered());
+        assert_eq!(poll.current(), 10);
     }
 
     #[test]
