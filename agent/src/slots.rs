@@ -81,11 +81,12 @@ impl Slots {
         now: Timestamp<Raw>,
         server: Server,
     ) -> Option<SourceId> {
-        if self.slots.len() >= MAX_SOURCES {
+        if engine.source_count() >= MAX_SOURCES {
             warn!("{} is not asked: {MAX_SOURCES} sources are the limit", server.name);
             return None;
         }
         let source = engine.add_source(now, self.asking.source(&server));
+        engine.set_smear(source, server.smear.fixed());
         if server.offline {
             engine.set_online(now, source, false);
         }

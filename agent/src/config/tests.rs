@@ -55,6 +55,15 @@ fn mistakes_are_named_with_key_and_line() {
         ("\n[[ntp.server]]\nname = \"a\"\nnts = true\nkey = 1", "line 2", "key and nts"),
         ("[[ntp.server]]\nname = \"a\"\nmin-poll = 5\nmax-poll = 4", "line 1", "min-poll"),
         ("[labels]\nrack = \"\\u0007\"", "", "labels"),
+        ("[leap]\nambiguity = \"2 min\"", "", "leap.ambiguity"),
+        ("[[refclock]]\nkind = \"gps\"", "line 2", "gps"),
+        ("[[refclock]]\nkind = \"pps\"\npath = \"/dev/pps0\"\npol = 1", "line 4", "pol"),
+        ("[[refclock]]\nkind = \"pps\"\nunit = 1", "", "absolute path"),
+        ("[[refclock]]\nkind = \"shm\"\npath = \"/x\"", "", "unit"),
+        ("[[refclock]]\nkind = \"shm\"\nunit = 0\npoll = 17", "", "poll"),
+        ("[[refclock]]\nkind = \"shm\"\nunit = 0\nreference-id = \"GNSS1\"", "", "reference-id"),
+        ("[[refclock]]\nkind = \"shm\"\nunit = 0\npermissions = \"rw\"", "line 4", "0600"),
+        ("[[refclock]]\nkind = \"shm\"\nunit = 0\nsmear = \"x\"", "line 4", "linear-24h"),
     ] {
         let error = parse(text).expect_err(text);
         assert!(error.contains(key), "{text}: {error}");
@@ -84,4 +93,28 @@ fn the_example_server_is_the_default() {
     for key in keys.lines().filter_map(|line| line.split(" = ").next()) {
         assert!(example.contains(&format!("{key} = ")), "{key} is not in the example");
     }
+}
+
+/// Proves that the example of a reference clock in the sample file has every key and says the true
+/// defaults.
+#[test]
+fn the_example_clock_is_the_default() {
+    let lines = DEFAULT.lines().skip_while(|line| *line != "# [[refclock]]");
+    let example: Vec<_> = lines.map_while(|line| line.strip_prefix("# ")).collect();
+    let example = example.join("\n");
+    let mut given = parse(&example.replace("unit =", "#")).unwrap().refclock.remove(0);
+    assert_eq!((given.delay(), given.precision()), (Span::MILLISECOND, Span::MICROSECOND));
+    let keys = toml::to_string(&Refclock { unit: Some(0), ..given.clone() }).unwrap();
+    for key in keys.lines().filter_map(|line| line.split(" = ").next()) {
+        assert!(example.contains(&format!("{key} = ")), "{key} is not in the example");
+    }
+    let plain = "[[refclock]]\nkind = \"sock\"\npath = \"/run/chrony.ttyS0.sock\"";
+    let plain = parse(plain).unwrap().refclock.remove(0);
+    assert_eq!((given.delay(), given.precision()), (plain.delay(), plain.precision()));
+    (given.name, given.reference_id, given.lock, given.tai_offset) = (None, None, None, None);
+    (given.delay, given.precision) = (None, None);
+    assert_eq!(given, plain);
+    let config = parse(&example.replace("unit =", "#")).unwrap();
+    let again: Config = toml::from_str(&config.to_toml()).unwrap();
+    assert_eq!(again.refclock, config.refclock);
 }

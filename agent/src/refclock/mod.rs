@@ -3,6 +3,10 @@
 //! Each clock has a task of its own on the time path. It reads what the device has to say, puts the
 //! moment of it onto the raw clock, and hands it to the engine, which judges it like any other source.
 //! A device that is not there (yet) is tried again; whatever makes no sense is counted and left.
+//!
+//! The tests write to real sockets and real memory segments. Pulses and hardware clocks are tested from
+//! what the kernel would say upwards, because no build machine has them: structures and requests are held
+//! against the kernel's headers, the rest is arithmetic.
 
 mod phc;
 mod pps;
@@ -17,6 +21,7 @@ use std::time::Duration;
 use agent_core::{
     Engine, RefclockConfig, RefclockSample, RefclockTime, SourceId, SourceOptions, Stamp,
 };
+use fleet_proto::convert::MAX_SOURCES;
 use prometheus_client::metrics::counter::Counter;
 use timebase::{Host, Leap, LeapTable, Raw, Span, StampKind, Timestamp};
 use tokio::net::UnixDatagram;
@@ -94,6 +99,10 @@ pub(crate) fn start(
 ) -> mpsc::Receiver<(SourceId, RefclockSample)> {
     let (samples, taken) = mpsc::channel(clocks.len().max(1) * 4);
     for clock in clocks {
+        if engine.source_count() >= MAX_SOURCES {
+            warn!("{} is not read: {MAX_SOURCES} sources are the limit", clock.name());
+            continue;
+        }
         let source = engine.add_refclock(now, engine_config(&clock));
         engine.set_smear(source, clock.smear.fixed());
         let task = Task {

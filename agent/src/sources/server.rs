@@ -6,6 +6,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ServerName;
+use crate::config::Smear;
 use crate::keys::Keys;
 
 /// Addresses taken from one pool name, as other NTP clients do.
@@ -58,6 +59,8 @@ pub struct Server {
     pub noselect: bool,
     #[serde(default)]
     pub offline: bool,
+    #[serde(default)]
+    pub smear: Smear,
 }
 
 impl Server {
@@ -81,6 +84,7 @@ impl Server {
             require: false,
             noselect: false,
             offline: false,
+            smear: Smear::default(),
         }
     }
 

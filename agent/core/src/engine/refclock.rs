@@ -23,6 +23,11 @@ impl Engine {
         id
     }
 
+    /// How many sources there are, of every kind.
+    pub fn source_count(&self) -> usize {
+        self.sources.len()
+    }
+
     /// A reference clock gave a sample.
     ///
     /// # Errors
