@@ -28,6 +28,8 @@ const LOOKUP_UNREACHABLE: Span = Span::from_secs(64);
 /// Polls in a row that a silent source may miss while others answer before it loses its vote. One or
 /// two may be counted when all sources fall silent together, so three it must be at least.
 const CHANCES: u32 = 3;
+/// At the shortest intervals several polls fall into one short outage, which is one chance.
+const CHANCES_APART: Span = Span::from_secs(8);
 /// As many for a source of which something is remembered: that stays true and widens slowly, and may be
 /// what outvotes a liar. On a lossy path, three in a row are soon missed.
 const CHANCES_REMEMBERED: u32 = 8;
@@ -51,7 +53,7 @@ pub(crate) struct Source {
     trouble: Option<Unusable>,
     /// T4 of the last answer accepted.
     heard: Option<Timestamp<Raw>>,
-    /// When the last poll went unanswered; `None` after an answer.
+    /// When the last chance was missed; `None` after an answer.
     missed: Option<Timestamp<Raw>>,
     /// Polls or look-ups missed in a row, each with an answer of another source since the miss before.
     chances_missed: u32,
@@ -360,6 +362,9 @@ impl Source {
     }
 
     fn miss_chance(&mut self, now: Timestamp<Raw>, others_heard: Option<Timestamp<Raw>>) {
+        if self.missed.is_some_and(|before| now - before < CHANCES_APART) {
+            return;
+        }
         let before = self.missed.replace(now);
         if others_heard.is_some_and(|heard| before.is_none_or(|before| heard > before)) {
             self.chances_missed = self.chances_missed.saturating_add(1);
@@ -383,7 +388,11 @@ impl Source {
                 .track
                 .bounds_at(now)
                 .map(|bounds| bounds.widen(uncertainty) + to_host + leaps),
-            offset: estimate.map(|estimate| estimate.offset + to_host + leaps.midpoint()),
+            // Before the rate is known the estimate may stray; its own bounds are certain.
+            offset: estimate.map(|estimate| {
+                let certain = self.track.bounds_at(now).unwrap_or(Bounds::UNBOUNDED);
+                certain.clamp(estimate.offset) + to_host + leaps.midpoint()
+            }),
             delay: best.map(|point| point.delay),
             jitter: self.track.jitter(),
             stratum: header.map_or(0, |header| header.stratum),
