@@ -45,6 +45,8 @@ impl Guard {
             [0, 0, 0, 0, 0, 0, 0, 1] if !self.allow_private => {
                 Some("loopback address without allow-private")
             }
+            // RFC 8215: where in it the IPv4 address stands, only the local network knows.
+            [0x64, 0xff9b, 1, ..] => Some("locally translated address"),
             [0xfe80..=0xfebf, ..] => Some("link-local address"),
             [0xff00..=0xffff, ..] => Some("multicast address"),
             // AWS answers on fd00:ec2::254 as it does on 169.254.169.254.
@@ -57,11 +59,17 @@ impl Guard {
     }
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped (::ffff:0:0/96) or by NAT64 (64:ff9b::/96).
+/// The IPv4 address that an IPv6 one stands for: mapped (::ffff:0:0/96) or compatible (::/96), by NAT64
+/// (64:ff9b::/96) or by 6to4 (2002::/16).
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let nat64 = matches!(v6.segments(), [0x64, 0xff9b, 0, 0, 0, 0, _, _]);
-    let [.., a, b, c, d] = v6.octets();
-    v6.to_ipv4_mapped().or(nat64.then(|| Ipv4Addr::new(a, b, c, d)))
+    let (high, low) = match v6.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => return None, // unspecified and loopback are IPv6's own
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
 }
 
 /// Names are resolved and judged in one step, so that a name cannot answer differently the second time.
@@ -98,7 +106,10 @@ mod tests {
         for always in [
             "169.254.169.254",
             "::ffff:169.254.169.254",
+            "::169.254.169.254",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "2002:a9fe:a9fe::1",
             "fe80::1",
             "fd00:ec2::254",
             "0.0.0.0",
@@ -118,10 +129,13 @@ mod tests {
             "::1",
             "fc00::1",
             "::ffff:10.0.0.1",
+            "::127.0.0.1",
+            "2002:c0a8:1::1",
         ] {
             assert!(refused(private, false) && !refused(private, true), "{private}");
         }
-        for public in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111"] {
+        for public in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2002:101:101::1"]
+        {
             assert!(!refused(public, false), "{public}");
         }
     }
