@@ -1,5 +1,6 @@
 //! One open session of an agent, from its hello to its end: what it sends, what it is answered.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -275,6 +276,8 @@ impl Session {
             Code::Internal if status.message().contains("decode") => {
                 self.count(Reason::Malformed, status.message());
             }
+            // An error of HTTP/2 underneath, which reads like a fault: agents that stop just hang up.
+            _ if status.source().is_some() => return Status::cancelled("the agent hung up"),
             _ => {}
         }
         status
