@@ -51,6 +51,9 @@ impl TryFrom<pb::Report> for Report {
         if wire.drift_limit_ppb < 0 {
             return Err(Refusal::Range("drift limit"));
         }
+        if wire.drift_ceiling_ppb.is_some_and(|ppb| ppb < 0) {
+            return Err(Refusal::Range("drift ceiling"));
+        }
         let drift_limit = Ppb::new(wire.drift_limit_ppb);
         Ok(Self {
             state: wire.state().try_into()?,

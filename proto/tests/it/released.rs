@@ -9,14 +9,25 @@ use timebase::{HostId, Report, WitnessStamps};
 use crate::example;
 
 fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// A batch written by release 0.1 decodes to the report it was made from.
 #[test]
 fn batch_of_0_1_still_means_the_same() {
-    let message = pb::AgentMessage::decode(fixture("batch.bin").as_slice()).unwrap();
+    means("v1", &example::report_of_0_1());
+}
+
+/// So does one with rate interval, smears, kinds of sources and proofs about their paths.
+#[test]
+fn batch_of_0_2_still_means_the_same() {
+    means("v2", &example::report());
+}
+
+fn means(version: &str, expected: &Report) {
+    let bytes = fixture(&format!("{version}/batch.bin"));
+    let message = pb::AgentMessage::decode(bytes.as_slice()).unwrap();
     let Some(pb::agent_message::Message::Batch(batch)) = message.message else {
         panic!("not a batch: {message:?}");
     };
@@ -26,13 +37,19 @@ fn batch_of_0_1_still_means_the_same() {
     assert_eq!((witness.t1.as_ns(), witness.t2.as_ns()), (1, 2));
     assert_eq!((witness.t3.as_ns(), witness.t4.as_ns()), (3, 4));
     let [report] = <[pb::Report; 1]>::try_from(batch.reports).unwrap();
-    assert_eq!(Report::try_from(report).unwrap(), example::report_of_0_1());
+    assert_eq!(Report::try_from(report).unwrap(), *expected);
 }
 
-/// A hello written by release 0.1 still names the host.
+/// A hello written by any release still names the host.
 #[test]
-fn hello_of_0_1_still_means_the_same() {
-    let message = pb::AgentMessage::decode(fixture("hello.bin").as_slice()).unwrap();
+fn hello_still_means_the_same() {
+    for version in ["v1", "v2"] {
+        names_the_host(&fixture(&format!("{version}/hello.bin")));
+    }
+}
+
+fn names_the_host(bytes: &[u8]) {
+    let message = pb::AgentMessage::decode(bytes).unwrap();
     let Some(pb::agent_message::Message::Hello(hello)) = message.message else {
         panic!("not a hello: {message:?}");
     };
