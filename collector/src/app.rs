@@ -65,7 +65,7 @@ impl App {
         let judges_stop = CancellationToken::new();
 
         store.maintain_partitions(crate::clock::now(), config.retention.samples).await?;
-        let keep = config.retention.samples;
+        let keep = config.retention.clone();
         let housekeeping = housekeeping::run(store.clone(), keep, judges_stop.clone());
         let housekeeping = watch.spawn("housekeeping", housekeeping);
         let grpc = match grpc_at {

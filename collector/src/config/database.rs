@@ -32,18 +32,25 @@ pub struct Retention {
     /// Age at which samples are dropped.
     #[serde(with = "span")]
     pub samples: Span,
+    /// Age since its end at which an alert is dropped, with its history and messages.
+    #[serde(with = "span")]
+    pub alerts: Span,
 }
 
 impl Retention {
-    /// Refuses to drop what agents may still deliver.
+    /// Refuses to drop what agents may still deliver, or what may still be told to somebody.
     ///
     /// # Errors
-    /// Retention is too short.
+    /// A retention is too short.
     pub fn check(&self) -> anyhow::Result<()> {
-        const LEAST: Span = Span::from_secs(8 * 86_400);
+        const DAY: Span = Span::from_secs(86_400);
         anyhow::ensure!(
-            self.samples >= LEAST,
+            self.samples >= DAY.times(8),
             "[retention] samples must be at least 8 d: an agent may deliver reports 7 d late"
+        );
+        anyhow::ensure!(
+            self.alerts >= DAY.times(2),
+            "[retention] alerts must be at least 2 d: a message may be tried for a day"
         );
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! [`Store`] is a cheap handle on the connection pool. Its methods are grouped by who calls them, one
 //! file each: [`hosts`] and [`ingest`] (the ingest role), [`fleet_view`] and [`alerts`] (evaluate),
-//! [`outbox`] (notify), [`pages`] and [`accounts`] (web), [`partitions`] (housekeeping).
+//! [`outbox`] (notify), [`pages`] and [`accounts`] (web), [`partitions`] and `prune`
+//! (housekeeping).
 
 pub mod accounts;
 pub mod alerts;
@@ -13,6 +14,7 @@ pub mod listen;
 pub mod outbox;
 pub mod pages;
 pub mod partitions;
+mod prune;
 pub mod time;
 
 use std::time::Duration;

@@ -147,3 +147,54 @@ async fn an_unreadable_message_holds_nothing_up() {
     assert!(world.text(why).await.starts_with("the message cannot be read: missing field"));
     world.end().await;
 }
+
+/// What is over for longer than retention goes with all that it led to; what is open, what is younger
+/// and what still waits to be told stays.
+#[tokio::test]
+async fn old_alerts_are_pruned() {
+    use timebase::Span;
+
+    let world = World::new().await;
+    for (key, status, days_ago, told) in [
+        ("old", "resolved", 400, "delivered"),
+        ("parked", "resolved", 400, "parked"),
+        ("waits", "resolved", 400, "pending"),
+        ("young", "resolved", 300, "delivered"),
+        ("open", "open", 400, "delivered"),
+    ] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "WITH a AS (
+                 INSERT INTO store.alert (finding_key, rule, policy, answer, status, summary,
+                     consequence, advice, opened_at, changed_at, resolved_at)
+                 VALUES ('{key}', 'drift', 'budget', 'certain', '{status}', '', '', '',
+                     now() - interval '500 d', now() - interval '500 d',
+                     CASE '{status}' WHEN 'resolved' THEN now() - interval '{days_ago} d' END)
+                 RETURNING alert_id),
+             t AS (
+                 INSERT INTO store.alert_transition (alert_id, at, reason, answer, summary)
+                 SELECT alert_id, now(), 'opened', 'certain', '' FROM a RETURNING transition_id),
+             o AS (
+                 INSERT INTO store.outbox (message_id, transition_id, endpoint, payload, status)
+                 SELECT gen_random_uuid(), transition_id, 'pager', '{{}}', '{told}' FROM t
+                 RETURNING message_id)
+             INSERT INTO store.delivery_attempt (message_id, attempt, at, duration_ms)
+             SELECT message_id, 1, now(), 1 FROM o"
+        )))
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    }
+    let (now, keep) = (collector::clock::now(), Span::from_secs(365 * 86_400));
+    assert_eq!(world.store.prune_alerts(now, keep).await.unwrap(), 2);
+    let left = "SELECT string_agg(finding_key, ' ' ORDER BY finding_key) FROM store.alert";
+    assert_eq!(world.text(left).await, "open waits young");
+    for table in [
+        "SELECT count(*) FROM store.alert_transition",
+        "SELECT count(*) FROM store.outbox",
+        "SELECT count(*) FROM store.delivery_attempt",
+    ] {
+        assert_eq!(world.number(table).await, 3, "{table}");
+    }
+    assert_eq!(world.store.prune_alerts(now, keep).await.unwrap(), 0, "a second round has no work");
+    world.end().await;
+}
