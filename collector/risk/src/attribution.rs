@@ -78,6 +78,9 @@ fn steering(discipliner: Discipliner) -> String {
         Discipliner::Timesyncd => "see `timedatectl timesync-status`; restarting \
              systemd-timesyncd corrects it at once."
             .to_string(),
+        Discipliner::Agent => {
+            "its agent steers it: see why with `truechimer-agent status` there.".to_string()
+        }
         other => format!("see why {} does not correct it.", other.word()),
     }
 }

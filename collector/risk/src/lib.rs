@@ -29,7 +29,7 @@ mod share;
 
 pub use alert::{Alerts, Raise, Reason, Track, Transition};
 pub use finding::{Evidence, Finding, Value};
-pub use input::{FleetView, HostView, HostWindow, SourceFact};
+pub use input::{FleetView, HostView, HostWindow, SourceFact, rate_limit};
 pub use rules::{Policies, drift, log_skew, silent, token_skew};
 pub use selector::Selector;
 pub use share::Rounding;

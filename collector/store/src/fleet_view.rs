@@ -1,8 +1,8 @@
 //! The evaluate role's seat, and the snapshot that it judges.
 
-use risk::{FleetView, HostView, HostWindow, SourceFact};
+use risk::{FleetView, HostView, HostWindow, SourceFact, rate_limit};
 use sqlx::{Connection, PgConnection};
-use timebase::{Bounds, Discipliner, Ppb, Span, SyncState, Timestamp, Utc, Verdict};
+use timebase::{Bounds, Discipliner, Ppb, RateBounds, Span, SyncState, Timestamp, Utc, Verdict};
 
 use crate::{Store, time};
 
@@ -74,6 +74,7 @@ async fn hosts(connection: &mut PgConnection) -> Result<Vec<HostView>, sqlx::Err
                   s.ref_time AS "ref_time?: jiff_sqlx::Timestamp",
                   s.lo_ns AS "lo_ns?", s.hi_ns AS "hi_ns?", s.offset_ns AS "offset_ns?",
                   s.drift_limit_ppb AS "drift_limit_ppb?",
+                  s.rate_lo_ppb AS "rate_lo_ppb?", s.rate_hi_ppb AS "rate_hi_ppb?",
                   s.kernel_frequency_ppb AS "kernel_frequency_ppb?",
                   s.state AS "state?", s.discipliner AS "discipliner?"
            FROM store.host h LEFT JOIN store.host_state s USING (host_id)
@@ -87,20 +88,20 @@ async fn hosts(connection: &mut PgConnection) -> Result<Vec<HostView>, sqlx::Err
             // Ingest lets no empty interval in; one that is empty says nothing.
             Bounds::new(Span::from_ns(lo), Span::from_ns(hi))
         });
-        // Summed here, where it saturates: in SQL an absurd rate of one host would fail the whole query.
-        let rate_limit = row
-            .drift_limit_ppb
-            .zip(row.kernel_frequency_ppb)
-            .map(|(drift, correction)| Ppb::new(drift) + Ppb::new(correction).abs());
-        let window =
-            bounds.zip(row.ref_time).zip(rate_limit).map(|((bounds, ref_time), rate_limit)| {
-                HostWindow {
-                    bounds,
-                    sampled_at: time::from_sql(ref_time),
-                    rate_limit,
-                    offset: row.offset_ns.map_or(bounds.midpoint(), Span::from_ns),
-                }
-            });
+        let discipliner = numbered(&Discipliner::ALL, row.discipliner).unwrap_or(Discipliner::None);
+        let measured = row.rate_lo_ppb.zip(row.rate_hi_ppb);
+        let measured = measured.and_then(|(lo, hi)| RateBounds::new(Ppb::new(lo), Ppb::new(hi)));
+        let rates =
+            measured.or(row.drift_limit_ppb.map(|limit| RateBounds::within(Ppb::new(limit))));
+        let window = bounds.zip(row.ref_time).zip(rates.zip(row.kernel_frequency_ppb)).map(
+            |((bounds, ref_time), (rates, correction))| HostWindow {
+                bounds,
+                sampled_at: time::from_sql(ref_time),
+                // Here, where it saturates: in SQL an absurd rate of one host would fail the whole query.
+                rate_limit: rate_limit(rates, Ppb::new(correction), discipliner),
+                offset: row.offset_ns.map_or(bounds.midpoint(), Span::from_ns),
+            },
+        );
         HostView {
             host_id: row.host_id,
             name: row.name,
@@ -109,7 +110,7 @@ async fn hosts(connection: &mut PgConnection) -> Result<Vec<HostView>, sqlx::Err
             enrolled_at: time::from_sql(row.enrolled_at),
             received_at: row.received_at.map(time::from_sql),
             state: numbered(&SyncState::ALL, row.state).unwrap_or(SyncState::Starting),
-            discipliner: numbered(&Discipliner::ALL, row.discipliner).unwrap_or(Discipliner::None),
+            discipliner,
             window,
             sources: Vec::new(),
         }

@@ -4,6 +4,7 @@
 mod cluster;
 mod commands;
 mod exactly_once;
+mod facts;
 mod hostile;
 mod identity;
 mod partitions;

@@ -165,3 +165,31 @@ async fn absurd_rates_of_one_host_blind_nobody() {
     world.until(judged, 1).await;
     world.end().await;
 }
+
+/// A window ages by what is not known of the clock's rate: a host that is steered well, by somebody whom
+/// the agent does not know, grows by 1 ppm where one of an older agent grows by both rates.
+#[tokio::test]
+async fn a_measured_rate_ages_the_window_slowly() {
+    use timebase::{Bounds, Ppb, Span};
+
+    let world = World::new().await;
+    for (name, rates) in [("a", "-21000, rate_hi_ppb = -19000"), ("b", "NULL")] {
+        let host = world.host(name, "nova-compute").await;
+        world.report(host, 0, 1).await;
+        let set = format!(
+            "UPDATE store.host_state SET discipliner = 1, kernel_frequency_ppb = 20000,
+                 rate_lo_ppb = {rates} WHERE host_id = {host}"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(set)).execute(&world.pool).await.unwrap();
+    }
+    let now = collector::clock::now();
+    let mut seat = world.store.take_seat(now).await.unwrap().unwrap();
+    let view = seat.fleet_view(now).await.unwrap();
+    let limits: Vec<Ppb> = view.hosts.iter().map(|host| host.window.unwrap().rate_limit).collect();
+    assert_eq!(limits, [Ppb::from_ppm(1), Ppb::from_ppm(70)]);
+    let (host, sampled_at) = (&view.hosts[0], view.hosts[0].window.unwrap().sampled_at);
+    let aged = host.bounds_at(sampled_at + Span::from_secs(10), Span::from_secs(35)).unwrap();
+    assert_eq!(aged, Bounds::between(Span::from_ns(-10_000), Span::from_ns(1_010_000)));
+    seat.leave().await.unwrap();
+    world.end().await;
+}

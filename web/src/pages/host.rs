@@ -80,7 +80,15 @@ struct SourceRow {
     accepted: i64,
     refused: i64,
     stamps: String,
-    authentication: String,
+    /// What it is, unless an NTP server: the word and what it means.
+    kind: Option<(String, &'static str)>,
+    smear: Option<(String, &'static str)>,
+    /// MAC or NTS.
+    authentication: Option<String>,
+    interleaved: bool,
+    least_delay: Option<Quantity>,
+    /// What is proved of the path, in a sentence.
+    asymmetry: Option<String>,
 }
 
 struct EventRow {
@@ -228,27 +236,39 @@ fn facts(host: &HostDetail, now: At) -> Vec<Fact> {
             let samples = host.estimate_samples.unwrap_or_default();
             format!("{} ± {k} · {sigma}, from {samples} exchanges", Span::from_ns(offset).signed())
         });
-    vec![
+    let mut facts = vec![
         interval("Window (worst case)", "window", bounds),
         quantity("Width", "width", bounds.map(|b| present::magnitude(b.width().as_ns()))),
         quantity("Offset", "offset", host.offset_ns.map(present::signed)),
         fact("Statistical", "statistical", statistical.unwrap_or_else(|| "–".to_owned())),
         Fact { exact: present::state_words(state).to_owned(), ..fact("State", "state", state) },
-        quantity("Oscillator", "frequency", host.frequency_ppb.map(present::rate)),
-        quantity(
-            "Drift limit",
-            "drift limit",
-            host.drift_limit_ppb.map(|ppb| {
-                let limit = present::rate(ppb);
-                Quantity {
-                    text: format!("± {}", limit.text.trim_start_matches('+')),
-                    exact: limit.exact,
-                }
-            }),
-        ),
+        quantity("Frequency", "frequency", host.frequency_ppb.map(present::rate)),
+        quantity("Oscillator", "oscillator", oscillator(host)),
         interval("Witness", "witness", present::bounds(host.witness_lo_ns, host.witness_hi_ns)),
         moment("Last report", "report", host.received_at, now),
-    ]
+    ];
+    if let Some(word) = host.smear.as_deref().filter(|word| *word != "none") {
+        let exact = present::smear_words(word).to_owned();
+        facts.push(Fact { exact, ..fact("Leap smear", "smear", word) });
+    }
+    if let Some(tai) = host.leap_table_tai_s {
+        facts.push(fact("TAI − UTC", "leap table", format!("{tai} s")));
+    }
+    facts
+}
+
+/// What the window assumes of the oscillator: "measured −12.3 to −10.9 ppm, ceiling ± 50 ppm".
+fn oscillator(host: &HostDetail) -> Option<Quantity> {
+    let (lo, hi) = host.rate_lo_ppb.zip(host.rate_hi_ppb)?;
+    let ceiling = host.drift_ceiling_ppb?;
+    let limit = present::rate_limit(ceiling);
+    let Quantity { text, exact } = present::rates(lo, hi);
+    let text = if lo <= -ceiling && hi >= ceiling {
+        format!("not measured, assumed {limit}")
+    } else {
+        format!("measured {text}, ceiling {limit}")
+    };
+    Some(Quantity { text, exact })
 }
 
 fn kernel(host: &HostDetail) -> Vec<Fact> {
@@ -275,7 +295,7 @@ fn kernel(host: &HostDetail) -> Vec<Fact> {
         fact(
             "Steered by",
             "discipliner",
-            host.discipliner.clone().unwrap_or_else(|| "–".to_owned()),
+            host.discipliner.as_deref().map_or("–", present::discipliner_words),
         ),
         fact("Leap second", "", host.leap.clone().unwrap_or_else(|| "–".to_owned())),
     ]
@@ -381,8 +401,36 @@ impl SourceRow {
             accepted: source.accepted,
             refused: source.refused,
             stamps: source.stamps,
-            authentication: source.authentication,
+            kind: explained(source.kind, present::kind_words),
+            smear: explained(source.smear, present::smear_words),
+            authentication: (source.authentication != "none")
+                .then(|| source.authentication.to_uppercase()),
+            interleaved: source.interleaved,
+            least_delay: source.least_delay_ns.map(present::magnitude),
+            asymmetry: present::bounds(source.asymmetry_lo_ns, source.asymmetry_hi_ns)
+                .and_then(asymmetry),
         }
+    }
+}
+
+/// The word with its meaning; `None` for the ordinary one, which needs none.
+fn explained(word: String, words: fn(&str) -> &'static str) -> Option<(String, &'static str)> {
+    let meaning = words(&word);
+    (!meaning.is_empty()).then_some((word, meaning))
+}
+
+/// Which way is the longer, where that is proved.
+fn asymmetry(bounds: Bounds) -> Option<String> {
+    let said = |least: Span, most: Span, way: &str| {
+        format!("the other sources prove that the delay {way} is {least} to {most} longer")
+    };
+    let (lo, hi) = (bounds.lo(), bounds.hi());
+    if lo > Span::ZERO {
+        Some(said(lo, hi, "towards this server"))
+    } else if hi < Span::ZERO {
+        Some(said(hi.abs(), lo.abs(), "back from this server"))
+    } else {
+        None
     }
 }
 

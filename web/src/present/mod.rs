@@ -9,8 +9,10 @@ mod words;
 
 pub(crate) use band::Band;
 pub(crate) use mark::Mark;
-pub(crate) use number::{Quantity, bounds, ends, magnitude, rate, signed};
+pub(crate) use number::{Quantity, bounds, ends, magnitude, rate, rate_limit, rates, signed};
 pub(crate) use risk::phrase::{ahead_or_behind, count};
 pub(crate) use terms::term;
 pub(crate) use time::Moment;
-pub(crate) use words::{no_source, reason_words, state_words, status_words};
+pub(crate) use words::{
+    discipliner_words, kind_words, no_source, reason_words, smear_words, state_words, status_words,
+};

@@ -26,6 +26,22 @@ pub(crate) fn rate(ppb: i64) -> Quantity {
     Quantity { text: format!("{sign}{}", Ppb::new(ppb)), exact }
 }
 
+/// The interval of a rate, in as many digits as it takes to tell its ends apart: `−12.3 to −10.9 ppm`.
+pub(crate) fn rates(lo_ppb: i64, hi_ppb: i64) -> Quantity {
+    let width = hi_ppb.saturating_sub(lo_ppb).max(1) as f64 / 1e3;
+    let decimals = (1.0 - width.log10().floor()).clamp(0.0, 3.0) as usize;
+    let end = |ppb: i64| format!("{:+.decimals$}", ppb as f64 / 1e3).replace('-', "−");
+    Quantity {
+        text: format!("{} to {} ppm", end(lo_ppb), end(hi_ppb)),
+        exact: format!("{lo_ppb:+} to {hi_ppb:+} ns gained per second").replace('-', "−"),
+    }
+}
+
+/// A limit of a rate either way: `± 50 ppm`.
+pub(crate) fn rate_limit(ppb: i64) -> String {
+    format!("± {} ppm", ppb as f64 / 1e3)
+}
+
 /// Both ends as an interval; `None` unless both are there and in order.
 pub(crate) fn bounds(lo_ns: Option<i64>, hi_ns: Option<i64>) -> Option<Bounds> {
     Bounds::new(Span::from_ns(lo_ns?), Span::from_ns(hi_ns?))
@@ -66,6 +82,18 @@ mod tests {
         assert_eq!(signed(-38_249).exact, "−38249 ns");
         assert_eq!(rate(-12_340).text, "−12.34 ppm");
         assert_eq!(bounds(Some(2), Some(1)), None);
+    }
+
+    /// Proves that both ends of a rate are told apart, and that a limit has no digits to spare.
+    #[test]
+    fn rates_have_the_digits_of_their_width() {
+        assert_eq!(rates(-12_300, -10_900).text, "−12.3 to −10.9 ppm");
+        assert_eq!(rates(-12_310, -12_290).text, "−12.310 to −12.290 ppm");
+        assert_eq!(rates(-50_000, 50_000).text, "−50 to +50 ppm");
+        assert_eq!(rates(5, 5).text, "+0.005 to +0.005 ppm");
+        assert_eq!(rates(-3, 4).exact, "−3 to +4 ns gained per second");
+        assert_eq!(rate_limit(50_000), "± 50 ppm");
+        assert_eq!(rate_limit(2_500), "± 2.5 ppm");
     }
 
     /// Proves that a narrow window far from zero does not read as a point.

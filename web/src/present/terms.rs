@@ -1,6 +1,6 @@
 //! What the terms mean, in one sentence each.
 
-const TERMS: [(&str, &str); 29] = [
+const TERMS: [(&str, &str); 34] = [
     (
         "answer",
         "Is the whole window outside the budget (certain), part of it (possible), none of it (safe), or is there no usable data (unknown)?",
@@ -48,9 +48,17 @@ const TERMS: [(&str, &str); 29] = [
         "No source answers; the window grows from the last one that did by the drift limit of the oscillator.",
     ),
     (
-        "drift limit",
-        "The most that the host's oscillator is assumed to be off; every window rests on it.",
+        "oscillator",
+        "The interval that the rate of the host's oscillator is in, found from the sources within the configured ceiling; every window rests on it.",
     ),
+    ("smear", "How the sources that take part treat leap seconds: they do not step, as UTC does."),
+    ("leap table", "TAI minus UTC by the leap second table on the host."),
+    (
+        "interleaved",
+        "The server tells when its answer really left (RFC 9769), which narrows the bounds.",
+    ),
+    ("MAC", "Answers are authenticated by a shared key (RFC 8573)."),
+    ("NTS", "Answers are authenticated by Network Time Security (RFC 8915)."),
     ("frequency", "Rate error of the host's free-running oscillator against UTC; plus runs fast."),
     (
         "statistical",
@@ -70,7 +78,10 @@ const TERMS: [(&str, &str); 29] = [
     ),
     ("clock epoch", "Boot and number of steps seen since. Inside one epoch the clock never jumps."),
     ("TAI offset", "TAI minus UTC as the kernel has it: 37 s since 2017; 0 means nobody set it."),
-    ("discipliner", "The program that steers the system clock. The agent only watches."),
+    (
+        "discipliner",
+        "The program that steers the system clock. The agent only watches unless it is told to steer.",
+    ),
     (
         "witness",
         "Host clock minus collector clock by the stamps of the last batch and its acknowledgement: a check that does not rest on the host's own claim.",

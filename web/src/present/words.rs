@@ -12,6 +12,35 @@ pub(crate) fn state_words(word: &str) -> &'static str {
     }
 }
 
+/// Who steers the clock, as the host's page calls them.
+pub(crate) fn discipliner_words(word: &str) -> &str {
+    match word {
+        "agent" => "this agent",
+        other => other,
+    }
+}
+
+/// What a kind of source is; empty for NTP servers, which most are.
+pub(crate) fn kind_words(word: &str) -> &'static str {
+    match word {
+        "sock" => "samples that a program on the host sends to a socket",
+        "shm" => "samples that a program on the host puts into shared memory",
+        "pps" => "a pulse per second",
+        "phc" => "a hardware clock of PTP",
+        _ => "",
+    }
+}
+
+/// How leap seconds are treated; empty for those who step, as UTC does.
+pub(crate) fn smear_words(word: &str) -> &'static str {
+    match word {
+        "quadratic" => "smears a leap second over 62,500 s from the leap on, slowly at both ends",
+        "linear" => "smears a leap second evenly over 62,500 s from the leap on",
+        "linear-24h" => "smears a leap second evenly from noon to noon around it",
+        _ => "",
+    }
+}
+
 /// What is said of a host none of whose sources answers; `None` while one does.
 pub(crate) fn no_source(sources: i64, reachable: i64, has_window: bool) -> Option<&'static str> {
     match (sources, reachable, has_window) {
@@ -45,7 +74,24 @@ pub(crate) fn status_words(status: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use timebase::{SmearState, SourceKind};
+
     use super::*;
+
+    /// Proves that every kind of source and every smear is explained, but for the ordinary one.
+    #[test]
+    fn what_is_not_ordinary_is_explained() {
+        for kind in SourceKind::ALL {
+            assert_eq!(kind_words(kind.word()).is_empty(), kind == SourceKind::Ntp, "{kind:?}");
+        }
+        for smear in SmearState::ALL {
+            assert_eq!(
+                smear_words(smear.word()).is_empty(),
+                smear == SmearState::None,
+                "{smear:?}"
+            );
+        }
+    }
 
     /// Proves that a host is said to have no source only while none answers.
     #[test]

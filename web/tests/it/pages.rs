@@ -163,3 +163,42 @@ async fn culprits_stand_beneath_their_policy(pool: PgPool) {
     assert!(!host.text.contains("ctl-1 is 700 ms ahead of ctl-2"), "told twice");
     assert!(!host.text.contains("No pair is further apart"), "what is safe does not break");
 }
+
+/// Proves that the page tells what is measured of the oscillator, how leap seconds are treated and what
+/// is special about a source, and that nothing of it is shown where there is nothing to tell.
+#[sqlx::test(migrator = "store::MIGRATIONS")]
+async fn facts_about_clock_and_sources_are_told(pool: PgPool) {
+    data::host(&pool, 1, "ctl-1", "keystone", "safe", -3, 2).await;
+    let mut site = Site::signed_in(pool.clone()).await;
+    let address = format!("/hosts/{}", data::uuid(1));
+    let before = site.get(&address).await;
+    before.says(&["not measured, assumed ± 15 ppm", "chronyd"]);
+    for silent in ["Leap smear", "TAI − UTC", "interleaved", "NTS", "asymmetric", "class=\"tag\""]
+    {
+        assert!(!before.text.contains(silent), "{silent}");
+    }
+    data::run(
+        &pool,
+        "UPDATE store.host_state SET rate_lo_ppb = -12300, rate_hi_ppb = -10900,
+             drift_ceiling_ppb = 50000, smear = 'linear-24h', leap_table_tai_s = 37, discipliner = 7;
+         UPDATE store.source_state SET kind = 'phc', authentication = 3, interleaved = true,
+             verdict = 'offline', least_delay_ns = 2900, smear = 'quadratic',
+             asymmetry_lo_ns = -2000, asymmetry_hi_ns = -1000",
+    )
+    .await;
+    site.get(&address).await.says(&[
+        "measured −12.3 to −10.9 ppm, ceiling ± 50 ppm",
+        "linear-24h",
+        "evenly from noon to noon",
+        "37 s",
+        "this agent",
+        "is not asked, as somebody told this host",
+        ">phc<",
+        "a hardware clock of PTP",
+        ">NTS<",
+        ">interleaved<",
+        "quadratic smear",
+        "least 2.90 µs",
+        "the delay back from this server is 1.00 µs to 2.00 µs longer",
+    ]);
+}

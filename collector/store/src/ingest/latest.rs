@@ -42,17 +42,23 @@ async fn upsert_states(
     let samples_used: Vec<Option<i32>> = newest.values().map(|s| estimate_samples(s)).collect();
     let synchronised: Vec<bool> =
         newest.values().map(|s| s.dated.report.kernel.synchronised).collect();
+    let smear: Vec<String> =
+        newest.values().map(|s| s.dated.report.smear.word().to_owned()).collect();
+    let leap_table: Vec<Option<i32>> =
+        newest.values().map(|s| s.dated.report.tai_offset_s).collect();
     sqlx::query_scalar!(
         r#"INSERT INTO store.host_state AS s
              (host_id, ref_time, received_at, seq, host_ns, raw_ns, lo_ns, hi_ns, offset_ns, sigma_ns,
               sigma_k, estimate_samples, frequency_ppb, frequency_sigma_ppb, drift_limit_ppb,
               kernel_max_error_ns, kernel_estimated_error_ns, kernel_frequency_ppb, kernel_status,
-              kernel_synchronised, tai_offset_s, boot_no, steps, state, leap, discipliner)
+              kernel_synchronised, tai_offset_s, boot_no, steps, state, leap, discipliner,
+              rate_lo_ppb, rate_hi_ppb, drift_ceiling_ppb, smear, leap_table_tai_s)
            SELECT * FROM unnest(
               $1::int8[], $2::timestamptz[], $3::timestamptz[], $4::int8[], $5::int8[], $6::int8[],
               $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::float8[], $12::int4[], $13::int8[],
               $14::int8[], $15::int8[], $16::int8[], $17::int8[], $18::int8[], $19::int8[], $20::bool[],
-              $21::int4[], $22::int4[], $23::int4[], $24::int2[], $25::int2[], $26::int2[])
+              $21::int4[], $22::int4[], $23::int4[], $24::int2[], $25::int2[], $26::int2[],
+              $27::int8[], $28::int8[], $29::int8[], $30::text[], $31::int4[])
            ON CONFLICT (host_id) DO UPDATE SET
               ref_time = excluded.ref_time, received_at = excluded.received_at, seq = excluded.seq,
               host_ns = excluded.host_ns, raw_ns = excluded.raw_ns, lo_ns = excluded.lo_ns,
@@ -68,7 +74,9 @@ async fn upsert_states(
               kernel_synchronised = excluded.kernel_synchronised,
               tai_offset_s = excluded.tai_offset_s, boot_no = excluded.boot_no,
               steps = excluded.steps, state = excluded.state, leap = excluded.leap,
-              discipliner = excluded.discipliner
+              discipliner = excluded.discipliner, rate_lo_ppb = excluded.rate_lo_ppb,
+              rate_hi_ppb = excluded.rate_hi_ppb, drift_ceiling_ppb = excluded.drift_ceiling_ppb,
+              smear = excluded.smear, leap_table_tai_s = excluded.leap_table_tai_s
            WHERE s.boot_no < excluded.boot_no
               OR s.boot_no = excluded.boot_no AND s.seq < excluded.seq
            RETURNING s.host_id"#,
@@ -98,6 +106,11 @@ async fn upsert_states(
         &small(|s| numbers::state_number(s.dated.report.state)),
         &small(|s| numbers::leap_number(s.dated.report.leap)),
         &small(|s| numbers::discipliner_number(s.dated.report.discipliner)),
+        &column(|s| s.dated.report.rate.lo().as_ppb()),
+        &column(|s| s.dated.report.rate.hi().as_ppb()),
+        &column(|s| s.dated.report.drift_ceiling.as_ppb()),
+        &smear,
+        &leap_table as &[Option<i32>],
     )
     .fetch_all(connection)
     .await
@@ -188,12 +201,13 @@ async fn upsert_sources(
         "INSERT INTO store.source_state
            (host_id, position, name, address, verdict, reach, poll_log2, lo_ns, hi_ns, offset_ns,
             delay_ns, jitter_ns, stratum, reference_id, root_delay_ns, root_dispersion_ns,
-            frequency_ppb, accepted, refused, leap, authentication, stamps)
+            frequency_ppb, accepted, refused, leap, authentication, stamps, kind, interleaved, smear,
+            least_delay_ns, asymmetry_lo_ns, asymmetry_hi_ns)
          SELECT * FROM unnest(
             $1::int8[], $2::int2[], $3::text[], $4::text[], $5::text[], $6::int2[], $7::int2[],
             $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int2[], $14::int8[],
             $15::int8[], $16::int8[], $17::int8[], $18::int8[], $19::int8[], $20::int2[], $21::int2[],
-            $22::int2[])
+            $22::int2[], $23::text[], $24::bool[], $25::text[], $26::int8[], $27::int8[], $28::int8[])
          ON CONFLICT (host_id, position) DO UPDATE SET
             name = excluded.name, address = excluded.address, verdict = excluded.verdict,
             reach = excluded.reach, poll_log2 = excluded.poll_log2, lo_ns = excluded.lo_ns,
@@ -203,7 +217,10 @@ async fn upsert_sources(
             root_dispersion_ns = excluded.root_dispersion_ns,
             frequency_ppb = excluded.frequency_ppb, accepted = excluded.accepted,
             refused = excluded.refused, leap = excluded.leap,
-            authentication = excluded.authentication, stamps = excluded.stamps",
+            authentication = excluded.authentication, stamps = excluded.stamps,
+            kind = excluded.kind, interleaved = excluded.interleaved, smear = excluded.smear,
+            least_delay_ns = excluded.least_delay_ns, asymmetry_lo_ns = excluded.asymmetry_lo_ns,
+            asymmetry_hi_ns = excluded.asymmetry_hi_ns",
         &rows.iter().map(|r| r.0).collect::<Vec<i64>>(),
         &rows.iter().map(|r| r.1).collect::<Vec<i16>>(),
         &text(|s| &s.name),
@@ -226,6 +243,12 @@ async fn upsert_sources(
         &small(|s| numbers::leap_number(s.leap)),
         &small(|s| numbers::authentication_number(s.authentication)),
         &small(|s| numbers::stamps_number(s.stamps)),
+        &text(|s| s.kind.word()),
+        &rows.iter().map(|r| r.2.interleaved).collect::<Vec<bool>>(),
+        &text(|s| s.smear.word()),
+        &option(|s| s.least_delay.map(Span::as_ns)) as &[Option<i64>],
+        &option(|s| s.asymmetry.map(|b| b.lo().as_ns())) as &[Option<i64>],
+        &option(|s| s.asymmetry.map(|b| b.hi().as_ns())) as &[Option<i64>],
     )
     .execute(connection)
     .await

@@ -54,8 +54,16 @@ pub struct HostDetail {
     pub frequency_ppb: Option<i64>,
     /// Its standard deviation.
     pub frequency_sigma_ppb: Option<i64>,
-    /// Drift limit that the bounds assume.
-    pub drift_limit_ppb: Option<i64>,
+    /// Least rate of the free-running oscillator that the bounds assume.
+    pub rate_lo_ppb: Option<i64>,
+    /// Greatest.
+    pub rate_hi_ppb: Option<i64>,
+    /// Configured limit of that rate.
+    pub drift_ceiling_ppb: Option<i64>,
+    /// Word of how the sources that take part treat leap seconds.
+    pub smear: Option<String>,
+    /// TAI − UTC in seconds by the leap second table.
+    pub leap_table_tai_s: Option<i32>,
     /// The kernel's `maxerror`, ns.
     pub kernel_max_error_ns: Option<i64>,
     /// The kernel's `esterror`, ns.
@@ -66,7 +74,7 @@ pub struct HostDetail {
     pub kernel_status: Option<i64>,
     /// Whether STA_UNSYNC is clear.
     pub kernel_synchronised: Option<bool>,
-    /// TAI − UTC in seconds; 0: never set.
+    /// TAI − UTC in seconds as the kernel has it; 0: never set.
     pub tai_offset_s: Option<i32>,
     /// Boot id of the newest report.
     pub boot_id: Option<Uuid>,
@@ -127,6 +135,18 @@ pub struct HostSource {
     pub authentication: String,
     /// user, kernel or hardware.
     pub stamps: String,
+    /// ntp, sock, shm, pps or phc.
+    pub kind: String,
+    /// Whether the newest answer was interleaved.
+    pub interleaved: bool,
+    /// Word of how it treats leap seconds.
+    pub smear: String,
+    /// Least network delay in the agent's memory, ns.
+    pub least_delay_ns: Option<i64>,
+    /// Least that the delay towards the server exceeds the delay back, ns.
+    pub asymmetry_lo_ns: Option<i64>,
+    /// Greatest.
+    pub asymmetry_hi_ns: Option<i64>,
 }
 
 /// Something that happened on the host.
@@ -175,7 +195,10 @@ impl Store {
                    s.sigma_ns AS "sigma_ns?", s.sigma_k AS "sigma_k?",
                    s.estimate_samples AS "estimate_samples?", s.frequency_ppb AS "frequency_ppb?",
                    s.frequency_sigma_ppb AS "frequency_sigma_ppb?",
-                   s.drift_limit_ppb AS "drift_limit_ppb?",
+                   coalesce(s.rate_lo_ppb, -s.drift_limit_ppb) AS "rate_lo_ppb?",
+                   coalesce(s.rate_hi_ppb, s.drift_limit_ppb) AS "rate_hi_ppb?",
+                   coalesce(s.drift_ceiling_ppb, s.drift_limit_ppb) AS "drift_ceiling_ppb?",
+                   s.smear AS "smear?", s.leap_table_tai_s AS "leap_table_tai_s?",
                    s.kernel_max_error_ns AS "kernel_max_error_ns?",
                    s.kernel_estimated_error_ns AS "kernel_estimated_error_ns?",
                    s.kernel_frequency_ppb AS "kernel_frequency_ppb?",
@@ -207,7 +230,8 @@ impl Store {
                    jitter_ns, stratum, reference_id, root_delay_ns, root_dispersion_ns,
                    accepted, refused,
                    coalesce(store.authentication_word(authentication), 'none') AS "authentication!",
-                   coalesce(store.stamps_word(stamps), 'user') AS "stamps!"
+                   coalesce(store.stamps_word(stamps), 'user') AS "stamps!",
+                   kind, interleaved, smear, least_delay_ns, asymmetry_lo_ns, asymmetry_hi_ns
             FROM store.source_state WHERE host_id = $1 ORDER BY position
             "#,
             host_id

@@ -71,6 +71,11 @@ impl World {
         sqlx::query_scalar(query).fetch_one(&self.sql().await).await.unwrap()
     }
 
+    /// The text that a query gives.
+    pub(crate) async fn text(&self, query: &'static str) -> String {
+        sqlx::query_scalar(query).fetch_one(&self.sql().await).await.unwrap()
+    }
+
     /// How often a host of this name was refused for this reason, by the table.
     pub(crate) async fn refusals(&self, name: &str, reason: &str) -> i64 {
         sqlx::query_scalar(
