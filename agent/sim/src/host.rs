@@ -43,6 +43,7 @@ pub struct SimHost {
     up: Option<Running>,
     boots_at: Timestamp<Utc>,
     boots: u32,
+    sources_dead: bool,
 }
 
 impl SimHost {
@@ -66,6 +67,7 @@ impl SimHost {
             up: None,
             boots_at: start,
             boots: 0,
+            sources_dead: false,
         }
     }
 
@@ -247,8 +249,14 @@ impl SimHost {
                     up.suspend(at, lasts, noticed);
                 }
             }
-            Fault::SourcesDie => set_answering(links, Answering::Not),
-            Fault::SourcesReturn => set_answering(links, Answering::Normally),
+            Fault::SourcesDie => {
+                self.sources_dead = true;
+                set_answering(links, Answering::Not);
+            }
+            Fault::SourcesReturn => {
+                self.sources_dead = false;
+                set_answering(links, Answering::Normally);
+            }
             Fault::SourceLies { source, error } => {
                 if let Some(link) = links.get_mut(source) {
                     link.server.error = error;
@@ -257,6 +265,10 @@ impl SimHost {
             Fault::ServerBecomes { source, server } => {
                 if let Some(link) = links.get_mut(source) {
                     link.server = *server;
+                    // What takes a server's place is as dead as all others.
+                    if self.sources_dead {
+                        link.server.answering = Answering::Not;
+                    }
                 }
             }
             Fault::SourceMoves { source, to } => {

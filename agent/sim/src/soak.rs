@@ -65,8 +65,18 @@ pub fn world(seed: u64) -> Soaked {
     Soaked { config, length }
 }
 
-/// Some sources prove who they are, in either way.
+/// Some sources prove who they are, in either way. Not where liars are about: a source whose cookies have
+/// just expired takes no part, and the liars may then be no minority.
 fn authentication(config: &mut HostConfig, rng: &mut Rng) {
+    let becomes_liar = |fault: &Fault| match fault {
+        Fault::ServerBecomes { server, .. } => server.lie != Lie::None,
+        _ => false,
+    };
+    if config.links.iter().any(|link| link.server.lie != Lie::None)
+        || config.faults.iter().any(|(_, _, fault)| becomes_liar(fault))
+    {
+        return;
+    }
     for link in &mut config.links {
         let key = SymmetricKey::new(7, KeyAlgorithm::Aes128, rng.bytes16().to_vec());
         let rotates = Span::from_secs(600 + rng.below(7200) as i64);
