@@ -124,7 +124,7 @@ impl Track {
                 self.believed_from = at;
             }
         }
-        let held = answer.held.min(exchange.delay());
+        let held = self.believable_hold(answer);
         self.remember(Point {
             at,
             lo: Span::from_ns(exchange.t1.as_ns().saturating_sub(exchange.t2.as_ns())),
@@ -146,6 +146,14 @@ impl Track {
             None
         };
         Ok(taken)
+    }
+
+    /// How long the server kept a request whose sending stamp is not known yet, if that leaves a delay that
+    /// was seen before: it is an estimate, and a wrong one would stay in memory.
+    fn believable_hold(&self, answer: &Answer) -> Span {
+        let least = self.least_delay().unwrap_or(Span::MAX);
+        let leaves = answer.exchange.delay() - answer.held;
+        if leaves >= least { answer.held } else { Span::ZERO }
     }
 
     /// Intersects with what is known. The ceiling decides whether the source contradicts itself; if only
