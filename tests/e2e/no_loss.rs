@@ -58,7 +58,11 @@ async fn agent_lost_nothing(
     acknowledged_before: Option<i64>,
 ) -> Result<()> {
     let owner = house.owner().await?;
-    let acknowledged = agent.acknowledged()?;
+    // The agent may have been killed before it wrote down its first.
+    let acknowledged = eventually("the agent hears an acknowledgement", super::SOON, async || {
+        Ok(agent.acknowledged().map_err(|error| error.to_string()))
+    })
+    .await?;
     let stored = eventually("the agent's spool is sent", super::SOON, async || {
         let stored = sequence(&owner, "killed").await?;
         let last = stored.last().copied().unwrap_or(0);
