@@ -78,34 +78,33 @@ need_postgres() {
     [ -n "$(postgres_bin)" ] || fail "Postgres was installed, but its programs were not found"
 }
 
-# Sets CHRONYD. The package would take over the machine's clock, so it is unpacked, not installed.
-need_chronyd() {
-    local unpacked=$TARGET/chrony
-    CHRONYD=$(PATH=$PATH:/usr/sbin:$unpacked/usr/sbin command -v chronyd || true)
-    if [ -z "$CHRONYD" ]; then
-        say "Unpacking chronyd into $unpacked: tests use it as a time source; it is not installed."
-        mkdir -p "$unpacked"
-        (cd "$unpacked" && apt-get download -qq chrony 2>/dev/null && dpkg -x chrony_*.deb .) || return 0
-        CHRONYD=$unpacked/usr/sbin/chronyd
+# unpacked_program PROGRAM PACKAGE LIBRARY...: sets UNPACKED to the program, empty if there is none. Installed,
+# a time daemon would take over the machine's clock, so it is unpacked only.
+unpacked_program() {
+    local program=$1 package=$2 folder=$TARGET/$2
+    shift 2
+    UNPACKED=$(PATH=$PATH:/usr/sbin:$folder/usr/sbin command -v "$program" || true)
+    if [ -z "$UNPACKED" ]; then
+        say "Unpacking $program into $folder: tests use it as a time source; it is not installed."
+        mkdir -p "$folder"
+        (cd "$folder" && apt-get download -qq "$package" 2>/dev/null && dpkg -x "$package"_*.deb .) || return 0
+        UNPACKED=$folder/usr/sbin/$program
     fi
-    if [[ $(ldd "$CHRONYD") == *'not found'* ]]; then
-        apt_install "libraries of chronyd" libseccomp2 libgnutls30 libnettle8 libcap2
+    if [[ $(ldd "$UNPACKED") == *'not found'* ]]; then
+        apt_install "libraries of $program" "$@"
     fi
 }
 
-# Sets NTPD. Installed, NTPsec would take over the machine's clock and drive chrony out.
+# Sets CHRONYD.
+need_chronyd() {
+    unpacked_program chronyd chrony libseccomp2 libgnutls30 libnettle8 libcap2
+    CHRONYD=$UNPACKED
+}
+
+# Sets NTPD.
 need_ntpd() {
-    local unpacked=$TARGET/ntpsec
-    NTPD=$(PATH=$PATH:/usr/sbin:$unpacked/usr/sbin command -v ntpd || true)
-    if [ -z "$NTPD" ]; then
-        say "Unpacking ntpd into $unpacked: tests use it as a time source; it is not installed."
-        mkdir -p "$unpacked"
-        (cd "$unpacked" && apt-get download -qq ntpsec 2>/dev/null && dpkg -x ntpsec_*.deb .) || return 0
-        NTPD=$unpacked/usr/sbin/ntpd
-    fi
-    if [[ $(ldd "$NTPD") == *'not found'* ]]; then
-        apt_install "libraries of ntpd" libbsd0 libcap2 libssl3
-    fi
+    unpacked_program ntpd ntpsec libbsd0 libcap2 libssl3
+    NTPD=$UNPACKED
 }
 
 # Sets CHROMIUM. Where the package is only a door to snap (Ubuntu), playwright's own build is taken.

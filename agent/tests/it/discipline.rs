@@ -22,7 +22,7 @@ const STA_UNSYNC: i64 = 0x40;
 /// A server, and what gives the agent a clock of its own.
 struct Bench {
     folder: Folder,
-    library: PathBuf,
+    preload: PathBuf,
     server: String,
     _chronyd: Process,
 }
@@ -51,10 +51,10 @@ impl Bench {
             skip(test, "no chronyd on this machine");
             return None;
         };
-        let library = folder.path().join("private_clock.so");
+        let preload = folder.path().join("private_clock.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/private_clock.c");
         let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).args([source, "-ldl", "-lm"]);
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(&preload).args([source, "-ldl", "-lm"]);
         if !compiler.status().is_ok_and(|status| status.success()) {
             skip(test, "no C compiler on this machine");
             return None;
@@ -66,7 +66,7 @@ impl Bench {
             return None;
         }
         fs::create_dir(folder.path().join("proc")).unwrap();
-        Some(Self { folder, library, server, _chronyd: process })
+        Some(Self { folder, preload, server, _chronyd: process })
     }
 
     /// Pretends that this process runs on the machine.
@@ -81,7 +81,7 @@ impl Bench {
         let mut child = locked()
             .args(["run", "--json", "--discipline", "--poll", "0", "--server", &self.server])
             .args(arguments)
-            .env("LD_PRELOAD", &self.library)
+            .env("LD_PRELOAD", &self.preload)
             .env("CLOCK_STATE", &state)
             .env("CLOCK_OFFSET", offset)
             .env("CLOCK_PPM", ppm)
