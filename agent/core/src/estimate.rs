@@ -232,6 +232,11 @@ impl Track {
         self.surprised
     }
 
+    /// An exchange of the same answer contradicted it.
+    pub(crate) fn note_surprise(&mut self) {
+        self.surprised = true;
+    }
+
     /// What is certain about `raw − UTC` at `now`, by this source's word.
     pub(crate) fn bounds_at(&self, now: Timestamp<Raw>) -> Option<Bounds> {
         self.bounds.as_ref().map(|running| running.at(now, self.rates))

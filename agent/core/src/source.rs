@@ -305,8 +305,13 @@ impl Source {
         let precise = answers
             .precise
             .map_or(Ok(Taken::Agrees), |precise| precise.and_then(|answer| self.learn(&answer)));
+        let surprised = answers.precise.is_some() && precise.is_ok() && self.track.surprised();
         let at = answers.fresh.exchange.t4;
         let fresh = self.learn(&answers.fresh)?;
+        if surprised {
+            // One datagram, two exchanges: the wider one must not hush the exact one up.
+            self.track.note_surprise();
+        }
         self.trouble = None;
         self.heard = Some(at);
         self.missed = None;
