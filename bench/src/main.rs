@@ -180,9 +180,12 @@ impl Options {
             let name = format!("{AGENT} {label}").trim().to_owned();
             let program = PathBuf::from(path);
             let steers = can_steer(&program);
-            add(name.clone(), Kind::Agent { program: program.clone(), steers: false });
+            let agent =
+                |steers, trusting| Kind::Agent { program: program.clone(), steers, trusting };
+            add(name.clone(), agent(false, false));
+            add(format!("{name} faults=0"), agent(false, true));
             if steers {
-                add(format!("{name} steering"), Kind::Agent { program, steers });
+                add(format!("{name} steering"), agent(true, false));
             }
         }
         for (suffix, steers, interleaved) in

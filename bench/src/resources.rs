@@ -45,7 +45,9 @@ pub(crate) fn tasks(lab: &Lab, clients: &[Client], links: &mut Vec<Link>) -> Res
     let mut tasks = Vec::new();
     for client in clients {
         let collectors: &[_] = match &client.kind {
-            Kind::Agent { steers: false, .. } => &[("", None), (WITH_REPORTER, Some(NO_COLLECTOR))],
+            Kind::Agent { steers: false, trusting: false, .. } => {
+                &[("", None), (WITH_REPORTER, Some(NO_COLLECTOR))]
+            }
             Kind::Chrony { steers: false, .. } => &[("", None)],
             _ => &[],
         };

@@ -46,7 +46,8 @@ pub(crate) fn run(lab: &Lab, plan: &Plan, repeat: u32) -> Result<Outcome> {
     let mut links = Vec::new();
     let mut tasks = Vec::new();
     for cell in &plan.cells {
-        for client in &plan.clients {
+        let apply = |client: &&Client| !client.needs_several() || cell.links.len() > 1;
+        for client in plan.clients.iter().filter(apply) {
             let mut task = |copy| lab.task(cell, client, copy, plan.polls.clone(), &mut links);
             let copies = (1..=plan.copies).map(&mut task).collect::<Result<Vec<_>>>()?;
             tasks.push((cell.name, client, copies));

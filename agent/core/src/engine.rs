@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use timebase::{Event, EventKind, Leap, LeapTable, RateBounds, Raw, Span, SyncState, Timestamp};
 
 use crate::discipline::Controller;
-use crate::estimate::{Oscillator, Rate, Track, combine, most_likely};
+use crate::estimate::{Oscillator, Rate, Track, combine, posterior};
 use crate::events::EventLog;
 use crate::leap::LeapScale;
 use crate::nonces::Nonces;
@@ -339,7 +339,7 @@ impl Engine {
         let proofs: Vec<RateBounds> = tracks().map(Track::rate_proof).collect();
         let likely = Rate::combine(tracks().filter_map(Track::rate)).map(|regression| {
             let evidence: Vec<_> = tracks().filter_map(Track::evidence).collect();
-            Rate { slope: most_likely(&evidence, regression), ..regression }
+            posterior(&evidence, regression)
         });
         let rate = self.oscillator.likely();
         let estimates: Vec<_> =

@@ -17,8 +17,8 @@ use crate::Refused;
 use crate::ntp::Answer;
 pub(crate) use frequency::Rate;
 pub(crate) use offset::{PointEstimate, combine};
-pub(crate) use oscillator::Oscillator;
-pub(crate) use strip::{Evidence, most_likely};
+pub(crate) use oscillator::{Oscillator, Wander};
+pub(crate) use strip::{Evidence, posterior};
 
 use anchors::Anchors;
 use bounds::RunningBounds;
@@ -64,7 +64,7 @@ pub(crate) struct Track {
     certain: Option<RunningBounds>,
     /// By the measured rate.
     bounds: Option<RunningBounds>,
-    wander: Ppb,
+    wander: Wander,
     anchors: Anchors,
     proofs: VecDeque<RateBounds>,
     /// Also exchanges from before a contradiction: they show whether a rate was the cause.
@@ -95,7 +95,7 @@ impl Track {
             rates: ceiling,
             certain: None,
             bounds: None,
-            wander: ceiling.hi(),
+            wander: Wander::of(ceiling.hi()),
             anchors: Anchors::new(),
             proofs: VecDeque::new(),
             history: VecDeque::new(),
@@ -218,12 +218,16 @@ impl Track {
         let all = self.proofs.iter().try_fold(self.ceiling, |all, proof| all.intersect(*proof));
         let proved = all.or(self.proofs.back().copied()).unwrap_or(self.ceiling);
         let regression = self.memory.rate.filter(|_| self.memory.length >= FILTER);
-        let near = regression.and_then(|rate| rate.within(PRUDENCE, self.wander));
+        let points = self.believed().take(self.memory.length);
+        let spans = points.clone().next().zip(points.last());
+        let over = spans.map_or(Span::ZERO, |(newest, oldest)| newest.at - oldest.at);
+        let wander = self.wander.against_mean_over(over);
+        let near = regression.and_then(|rate| rate.within(PRUDENCE, wander));
         near.and_then(|near| proved.intersect(near)).unwrap_or(proved)
     }
 
-    /// The oscillator's rate as measured with all sources, and how far it may wander from its mean.
-    pub(crate) fn set_rates(&mut self, rates: RateBounds, wander: Ppb) {
+    /// The oscillator's rate as measured with all sources, and how far it may stray.
+    pub(crate) fn set_rates(&mut self, rates: RateBounds, wander: Wander) {
         (self.rates, self.wander) = (rates, wander);
     }
 

@@ -1,7 +1,9 @@
 //! Our agent: `run --json` prints what it knows once a second.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::Path;
 use std::process::ChildStdout;
 
 use anyhow::Result;
@@ -27,16 +29,31 @@ pub(crate) fn configuration(task: &Task) -> String {
     text
 }
 
-pub(super) fn arguments(task: &Task, steers: bool) -> Result<Vec<String>> {
-    let file = write(task, "agent.toml", &configuration(task))?;
+pub(super) fn arguments(task: &Task, steers: bool, trusting: bool) -> Result<Vec<String>> {
+    let mut text = configuration(task);
+    if trusting {
+        text = text.replace("[ntp]\n", "[ntp]\nfaults = 0\n");
+    }
+    let file = write(task, "agent.toml", &text)?;
     let mut arguments = vec!["run".to_owned(), "--json".to_owned(), "--config".to_owned(), file];
     arguments.extend(steers.then(|| "--discipline".to_owned()));
     Ok(arguments)
 }
 
 /// Reads until the agent ends. One that steers is judged by its clock, else by what it says of it.
-pub(super) fn read(lines: ChildStdout, steers: bool, clock: &PrivateClock, readings: &Readings) {
+/// Keeps what it says in the task's folder, too.
+pub(super) fn read(
+    lines: ChildStdout,
+    folder: &Path,
+    steers: bool,
+    clock: &PrivateClock,
+    readings: &Readings,
+) {
+    let mut kept = File::create(folder.join("said.jsonl")).ok();
     for line in BufReader::new(lines).lines().map_while(Result::ok) {
+        if let Some(kept) = &mut kept {
+            let _ = writeln!(kept, "{line}");
+        }
         let Ok(view) = serde_json::from_str::<Value>(&line) else { continue };
         let seconds = |key: &str| view[key].as_f64();
         let found = (seconds("t"), seconds("offset"), seconds("lo"), seconds("hi"));

@@ -4,6 +4,8 @@ mod agent;
 mod chrony;
 mod ntpd_rs;
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -23,8 +25,9 @@ use crate::score::Reading;
 /// A program and a way to run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Our agent; steering its private clock if `steers`, else only estimating.
-    Agent { program: PathBuf, steers: bool },
+    /// Our agent; steering its private clock if `steers`, else only estimating; with `faults = 0` if it
+    /// is `trusting`, as its peers are.
+    Agent { program: PathBuf, steers: bool, trusting: bool },
     /// chronyd; with `-x` unless it `steers`.
     Chrony { program: PathBuf, steers: bool, interleaved: bool },
     /// ntpd-rs, which always steers.
@@ -39,11 +42,18 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Whether it differs from another only where several servers are asked.
+    pub(crate) fn needs_several(&self) -> bool {
+        matches!(self.kind, Kind::Agent { trusting: true, .. })
+    }
+
     /// The program, and what it is started with to do `task`.
     pub(crate) fn command(&self, task: &Task) -> Result<(&Path, Vec<String>)> {
         std::fs::create_dir_all(&task.folder)?;
         Ok(match &self.kind {
-            Kind::Agent { program, steers } => (program, agent::arguments(task, *steers)?),
+            Kind::Agent { program, steers, trusting } => {
+                (program, agent::arguments(task, *steers, *trusting)?)
+            }
             Kind::Chrony { program, steers, interleaved } => {
                 (program, chrony::arguments(task, *steers, *interleaved)?)
             }
@@ -80,6 +90,8 @@ pub(crate) struct Running {
 struct Readings {
     started: Instant,
     all: Arc<Mutex<Vec<Reading>>>,
+    /// The same as text, for whoever keeps the folder to look closer.
+    file: Arc<File>,
 }
 
 impl Readings {
@@ -88,6 +100,8 @@ impl Readings {
         let at = self.started.elapsed().as_secs_f64();
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(Reading { at, error, lo, hi });
+        // What is kept for a closer look must not end a run.
+        let _ = writeln!(&*self.file, "{at:.3},{error:.9},{lo:.9},{hi:.9}");
     }
 }
 
@@ -104,7 +118,8 @@ impl Running {
         thread::sleep(Duration::from_millis(200));
         process.check().with_context(about)?;
         let clock = Arc::new(PrivateClock::open(&state).with_context(about)?);
-        let readings = Readings { started: Instant::now(), all: Arc::default() };
+        let file = Arc::new(File::create(task.folder.join("readings.csv")).with_context(about)?);
+        let readings = Readings { started: Instant::now(), all: Arc::default(), file };
         let stop = Arc::new(AtomicBool::new(false));
         let reader = {
             let (clock, readings) = (Arc::clone(&clock), readings.clone());
@@ -112,7 +127,7 @@ impl Running {
             match client.kind {
                 Kind::Agent { steers, .. } => {
                     let lines = process.stdout().context("no standard output")?;
-                    thread::spawn(move || agent::read(lines, steers, &clock, &readings))
+                    thread::spawn(move || agent::read(lines, &folder, steers, &clock, &readings))
                 }
                 Kind::Chrony { steers, .. } => thread::spawn(move || {
                     every_second(&stop, || chrony::ask(&folder, steers, &clock, &readings));

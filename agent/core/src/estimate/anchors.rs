@@ -2,6 +2,8 @@ use alloc::vec::Vec;
 
 use timebase::{Bounds, Ppb, RateBounds, Raw, Span, Timestamp};
 
+use super::Wander;
+
 /// Bounds remembered: one more than halving them leaves.
 const MOST: usize = 16;
 /// Time between two of them at the start; doubled whenever there are too many.
@@ -53,21 +55,23 @@ impl Anchors {
         }
     }
 
-    /// The rate at `now`, where `bounds` hold: it differs from the mean rate since any anchor by at most
-    /// `wander`. `None` if the anchors contradict that.
+    /// The rate at `now`, where `bounds` hold: it differs from the mean rate since any anchor by at most the
+    /// wander over that time. `None` if the anchors contradict that.
     pub(super) fn rate(
         &self,
         now: Timestamp<Raw>,
         bounds: Bounds,
-        wander: Ppb,
+        wander: Wander,
         ceiling: RateBounds,
     ) -> Option<RateBounds> {
         let mut rate = ceiling;
         for (at, then) in &self.kept {
-            let elapsed = (now - *at).as_secs_f64();
+            let since = now - *at;
+            let elapsed = since.as_secs_f64();
             if elapsed <= 0.0 {
                 continue;
             }
+            let wander = wander.against_mean_over(since);
             let moved = bounds - *then;
             let lo = libm::floor(moved.lo().as_ns() as f64 / elapsed);
             let hi = libm::ceil(moved.hi().as_ns() as f64 / elapsed);
@@ -90,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_interval_narrows_with_time_and_holds_the_rate() {
-        let (ceiling, wander) = (RateBounds::within(Ppb::from_ppm(50)), Ppb::new(100));
+        let (ceiling, wander) = (RateBounds::within(Ppb::from_ppm(50)), Wander::of(Ppb::new(100)));
         for rate in [-20_000, 0, 7_000] {
             let mut anchors = Anchors::new();
             let mut last = None;
@@ -116,6 +120,6 @@ mod tests {
             anchors.push(at, bounds);
         }
         let (at, bounds) = around(101 * 16, 1_000, 10_000);
-        assert_eq!(anchors.rate(at, bounds, Ppb::new(100), ceiling), None);
+        assert_eq!(anchors.rate(at, bounds, Wander::of(Ppb::new(100)), ceiling), None);
     }
 }

@@ -31,7 +31,8 @@ const QUIETEST: f64 = 2e-9;
 /// * the **likely** rate, by regression, and how far it usually strays.
 ///
 /// Wander is learned from the differences of neighbouring block means, as an Allan deviation is: its
-/// limit is three times the largest difference seen lately, and at least what is configured.
+/// limit is three times the largest difference seen lately that no longer or shorter path explains, and
+/// at least what is configured.
 #[derive(Clone, Debug)]
 pub(crate) struct Oscillator {
     ceiling: RateBounds,
@@ -60,10 +61,10 @@ impl Oscillator {
         *self = Self::new(self.ceiling.hi(), self.least_wander);
     }
 
-    /// The most that the rate may differ from its mean over the last hours.
-    pub(crate) fn wander(&self) -> Ppb {
-        let seen = self.blocks.largest().map_or(0.0, |seen| seen * SAFETY * 1e9);
-        self.least_wander.max(Ppb::new(libm::ceil(seen) as i64))
+    /// How far the rate may stray.
+    pub(crate) fn wander(&self) -> Wander {
+        let seen = self.blocks.largest().unwrap_or(0.0);
+        Wander { least: self.least_wander, per_block: seen * SAFETY }
     }
 
     /// What each voting source proves about the rate, and the estimates they lead to.
@@ -88,17 +89,14 @@ impl Oscillator {
         }
         self.likely = likely.or(self.likely);
         if let (Some(estimate), Some(_)) = (estimate, likely) {
-            self.blocks.push(now, estimate.offset);
+            self.blocks.push(now, estimate);
         }
     }
 
     /// The interval that worst-case bounds assume at `now`.
     pub(crate) fn rates(&self, now: Timestamp<Raw>) -> RateBounds {
         let Some(at) = self.measured_at else { return self.ceiling };
-        let hours = (now - at).as_secs_f64().max(0.0) / HOLDOVER.as_secs_f64();
-        // A random walk strays with the square root of the time.
-        let strayed = (libm::sqrt(1.0 + hours) - 1.0) * self.wander().as_ppb() as f64;
-        let strayed = Ppb::new(libm::ceil(strayed) as i64);
+        let strayed = self.wander().since(now - at);
         RateBounds::new(self.measured.lo() + -strayed, self.measured.hi() + strayed)
             .and_then(|rates| rates.intersect(self.ceiling))
             .unwrap_or(self.ceiling)
@@ -118,37 +116,75 @@ impl Oscillator {
     }
 }
 
+/// How far the rate may be, at most, from what it was: as a random walk strays, with the square root of
+/// the time, by as much as was seen from block to block, and by the least in any case.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Wander {
+    least: Ppb,
+    /// Over one block, a fraction.
+    per_block: f64,
+}
+
+impl Wander {
+    pub(super) fn of(least: Ppb) -> Self {
+        Self { least, per_block: 0.0 }
+    }
+
+    /// From its mean over the last `elapsed`.
+    pub(super) fn against_mean_over(&self, elapsed: Span) -> Ppb {
+        self.least.max(self.walked(elapsed.max(BLOCK)))
+    }
+
+    /// In holdover, from what was measured `elapsed` ago: that has allowed for the least already.
+    fn since(&self, elapsed: Span) -> Ppb {
+        let hours = elapsed.as_secs_f64().max(0.0) / HOLDOVER.as_secs_f64();
+        let least = (libm::sqrt(1.0 + hours) - 1.0) * self.least.as_ppb() as f64;
+        self.walked(elapsed).max(Ppb::new(libm::ceil(least) as i64))
+    }
+
+    fn walked(&self, elapsed: Span) -> Ppb {
+        let blocks = elapsed.as_secs_f64().max(0.0) / BLOCK.as_secs_f64();
+        Ppb::new(libm::ceil(self.per_block * libm::sqrt(blocks) * 1e9) as i64)
+    }
+}
+
 /// Mean rates of neighbouring blocks of time.
 #[derive(Clone, Debug, Default)]
 struct Blocks {
-    began: Option<(Timestamp<Raw>, Span)>,
-    last: Option<f64>,
-    /// |difference of two neighbours|, a fraction.
-    changes: VecDeque<f64>,
+    began: Option<(Timestamp<Raw>, PointEstimate)>,
+    /// The last block's, and by how much a path may have falsified it.
+    last: Option<(f64, f64)>,
+    /// |difference of two neighbours|, a fraction, and what of it no change of a path explains.
+    changes: VecDeque<(f64, f64)>,
 }
 
 impl Blocks {
-    fn push(&mut self, at: Timestamp<Raw>, offset: Span) {
+    fn push(&mut self, at: Timestamp<Raw>, estimate: PointEstimate) {
         let Some((began, from)) = self.began else {
-            self.began = Some((at, offset));
+            self.began = Some((at, estimate));
             return;
         };
         let lasted = at - began;
         if lasted < BLOCK {
             return;
         }
-        self.began = Some((at, offset));
+        self.began = Some((at, estimate));
         // A block with a long silence in it would average over too much.
         if lasted > BLOCK.times(64) {
             self.last = None;
             return;
         }
-        let rate = (offset - from).as_secs_f64() / lasted.as_secs_f64();
-        if let Some(before) = self.last.replace(rate) {
+        let rate = (estimate.offset - from.offset).as_secs_f64() / lasted.as_secs_f64();
+        // A way that became longer by δ moves the estimate by δ/2, and σ by δ/√12.
+        let delayed = libm::sqrt(3.0) * (estimate.sigma_s - from.sigma_s).abs();
+        let falsified = delayed / lasted.as_secs_f64();
+        if let Some((before, falsified_before)) = self.last.replace((rate, falsified)) {
             if self.changes.len() == COMPARISONS {
                 self.changes.pop_front();
             }
-            self.changes.push_back((rate - before).abs());
+            let change = (rate - before).abs();
+            let unexplained = (change - falsified - falsified_before).max(0.0);
+            self.changes.push_back((change, unexplained));
         }
     }
 
@@ -157,12 +193,12 @@ impl Blocks {
     }
 
     fn largest(&self) -> Option<f64> {
-        self.changes.iter().copied().max_by(f64::total_cmp)
+        self.changes.iter().map(|(_, unexplained)| *unexplained).max_by(f64::total_cmp)
     }
 
     /// RMS of the differences: √2 times the Allan deviation at τ = the block's length.
     fn typical(&self) -> Option<f64> {
-        let sum: f64 = self.changes.iter().map(|change| change * change).sum();
+        let sum: f64 = self.changes.iter().map(|(change, _)| change * change).sum();
         self.known().then(|| libm::sqrt(sum / self.changes.len() as f64))
     }
 }

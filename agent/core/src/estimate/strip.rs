@@ -4,9 +4,14 @@ use timebase::{Raw, Span, Timestamp};
 
 use super::{Point, Rate};
 
-/// Steps of the search: to 1/2000 of eight standard deviations.
+/// Steps of the search for the mode: to 1/2000 of eight standard deviations.
 const STEPS: u32 = 16;
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
+/// Where a likelihood ends: e⁻⁸ of the greatest, found by so many bisections.
+const END: f64 = 8.0;
+const BISECTIONS: u32 = 12;
+/// Parts of the integral over a likelihood.
+const PARTS: u32 = 24;
 
 /// The highest lower and the lowest upper end of several exchanges, in seconds from an origin: the edges
 /// of the strip in which `raw − UTC` moves along at some rate.
@@ -48,66 +53,147 @@ impl Strip {
 
 /// What a source's exchanges say about a common rate: how wide they leave their strip.
 pub(crate) struct Evidence {
-    /// Age, lower and upper end of every exchange, seconds.
-    ends: Vec<(f64, f64, f64)>,
+    /// Age and lower end of the exchanges that bound the strip from below at some rate, seconds.
+    lower: Vec<(f64, f64)>,
+    /// Likewise from above.
+    upper: Vec<(f64, f64)>,
     /// Exchanges per second of their mean queueing delay: how fast the likelihood falls with the gap.
     weight: f64,
 }
 
 impl Evidence {
+    /// `points`: the newest first.
     pub(super) fn of<'a>(points: impl Iterator<Item = &'a Point> + Clone, queueing: f64) -> Self {
+        let (mut lower, mut upper) = (Envelope::default(), Envelope::default());
         let origin = points.clone().next();
-        let ends: Vec<_> = points
-            .zip(origin.into_iter().cycle())
-            .map(|(point, origin)| {
-                let age = (origin.at - point.at).as_secs_f64();
-                let from = |end: Span| (end - origin.offset).as_secs_f64();
-                (age, from(point.lo), from(point.hi))
-            })
-            .collect();
-        Self { weight: ends.len() as f64 / queueing, ends }
+        let mut count = 0.0;
+        for (point, origin) in points.zip(origin.into_iter().cycle()) {
+            let age = (origin.at - point.at).as_secs_f64();
+            let above = |end: Span| (end - origin.offset).as_secs_f64();
+            lower.push(age, above(point.lo));
+            upper.push(age, -above(point.hi));
+            count += 1.0;
+        }
+        let upper = upper.0.into_iter().map(|(age, end)| (age, -end)).collect();
+        Self { lower: lower.0, upper, weight: count / queueing }
     }
 
     fn log_likelihood(&self, slope: f64) -> f64 {
-        let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
-        for (age, lo, hi) in &self.ends {
-            let moved = slope * age;
-            low = low.max(lo + moved);
-            high = high.min(hi + moved);
-        }
+        let moved = |(age, end): &(f64, f64)| end + slope * age;
+        let low = self.lower.iter().map(moved).fold(f64::NEG_INFINITY, f64::max);
+        let high = self.upper.iter().map(moved).fold(f64::INFINITY, f64::min);
         (high - low) * self.weight
     }
 }
 
-/// The most likely rate by all sources together, given what regression says.
+/// The lines `end + rate · age` that are the highest at some rate: few of many.
+#[derive(Default)]
+struct Envelope(Vec<(f64, f64)>);
+
+impl Envelope {
+    /// `age` is not below those before.
+    fn push(&mut self, age: f64, end: f64) {
+        while let [.., (age_1, end_1), (age_2, end_2)] = self.0[..] {
+            // Left of where the new line crosses the first, the second is below the first; right of
+            // it, below the new one.
+            if (end - end_1) * (age_2 - age_1) < (end_2 - end_1) * (age - age_1) {
+                break;
+            }
+            self.0.pop();
+        }
+        self.0.push((age, end));
+    }
+}
+
+/// The rate by all sources together, given what regression says: mean and standard deviation.
 ///
 /// If queueing delays are exponentially distributed, the likelihood of a rate is exp(n·gap/μ), n exchanges
-/// with a mean delay of μ in each direction: the rate that leaves the strip widest is the most likely one.
-/// The gap is the least of linear functions less the greatest of such, so it is concave and so is the sum
-/// over the sources; the regression enters as a normal prior, which is what keeps other noise in bounds.
-pub(crate) fn most_likely(evidence: &[Evidence], prior: Rate) -> f64 {
-    let likelihood = |slope: f64| {
+/// with a mean delay of μ in each direction: the wider a rate leaves the strip, the likelier it is. The gap
+/// is the least of linear functions less the greatest of such, so it is concave and so is the sum over the
+/// sources. The regression enters as a normal prior, which is what keeps other noise in bounds.
+pub(crate) fn posterior(evidence: &[Evidence], prior: Rate) -> Rate {
+    let likelihood = &|slope: f64| {
         let off = (slope - prior.slope) / prior.sigma;
         evidence.iter().map(|e| e.log_likelihood(slope)).sum::<f64>() - off * off / 2.0
     };
     let reach = 4.0 * prior.sigma;
-    let (mut lo, mut hi) = (prior.slope - reach, prior.slope + reach);
-    // Golden section: each step keeps one of its two inner points.
+    let mode = mode(likelihood, prior.slope - reach, prior.slope + reach);
+    let greatest = likelihood(mode);
+    let end = |towards: f64| {
+        let (mut inside, mut outside) = (mode, towards);
+        for _ in 0..BISECTIONS {
+            let middle = f64::midpoint(inside, outside);
+            let place =
+                if likelihood(middle) > greatest - END { &mut inside } else { &mut outside };
+            *place = middle;
+        }
+        outside
+    };
+    let (from, to) = (end(mode - 2.0 * reach), end(mode + 2.0 * reach));
+    // From the mode: rates differ by little.
+    let (mut total, mut mean, mut square) = (0.0, 0.0, 0.0);
+    for part in 0..PARTS {
+        let slope = from + (to - from) * (f64::from(part) + 0.5) / f64::from(PARTS);
+        let (weight, off) = (libm::exp(likelihood(slope) - greatest), slope - mode);
+        total += weight;
+        mean += weight * off;
+        square += weight * off * off;
+    }
+    let (mean, square) = (mean / total, square / total);
+    Rate { slope: mode + mean, sigma: libm::sqrt((square - mean * mean).max(0.0)) }
+}
+
+/// Where a concave function is greatest, by golden section: each step keeps one of its two inner points.
+fn mode(of: impl Fn(f64) -> f64, mut lo: f64, mut hi: f64) -> f64 {
     let inner = |lo: f64, hi: f64| (hi - (hi - lo) * GOLDEN, lo + (hi - lo) * GOLDEN);
     let (mut left, mut right) = inner(lo, hi);
-    let (mut at_left, mut at_right) = (likelihood(left), likelihood(right));
+    let (mut at_left, mut at_right) = (of(left), of(right));
     for _ in 0..STEPS {
         if at_left < at_right {
             lo = left;
             (left, at_left) = (right, at_right);
             right = inner(lo, hi).1;
-            at_right = likelihood(right);
+            at_right = of(right);
         } else {
             hi = right;
             (right, at_right) = (left, at_left);
             left = inner(lo, hi).0;
-            at_left = likelihood(left);
+            at_left = of(left);
         }
     }
-    (lo + hi) / 2.0
+    f64::midpoint(lo, hi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that no line that matters is left out, and that few are kept.
+    #[test]
+    fn an_envelope_is_as_high_as_all_its_lines() {
+        let mut random = crate::Random::from_number(7, 0);
+        for _ in 0..50 {
+            let mut noise = || random.unit();
+            let lines: Vec<_> = (0..64).map(|i| (f64::from(i / 2), noise())).collect();
+            let mut envelope = Envelope::default();
+            lines.iter().for_each(|(age, end)| envelope.push(*age, *end));
+            for rate in [-1.0, -0.1, -0.01, 0.0, 0.003, 0.05, 0.7] {
+                let highest = |lines: &[(f64, f64)]| {
+                    lines.iter().map(|(age, end)| end + rate * age).fold(f64::MIN, f64::max)
+                };
+                let (all, kept) = (highest(&lines), highest(&envelope.0));
+                assert!((all - kept).abs() < 1e-12, "{rate}: {all} {kept}");
+            }
+            assert!(envelope.0.len() < 20, "{}", envelope.0.len());
+        }
+    }
+
+    /// Proves that without evidence the rate is the prior's, mean and σ.
+    #[test]
+    fn nothing_but_the_prior_gives_the_prior() {
+        let prior = Rate { slope: 12e-6, sigma: 1e-7 };
+        let found = posterior(&[], prior);
+        assert!((found.slope - prior.slope).abs() < 1e-3 * prior.sigma, "{found:?}");
+        assert!((found.sigma / prior.sigma - 1.0).abs() < 0.05, "{found:?}");
+    }
 }
