@@ -71,6 +71,11 @@ impl SimHost {
         }
     }
 
+    /// Whether no source answers, so that a host that starts cannot know anything.
+    pub fn is_cut_off(&self) -> bool {
+        self.sources_dead
+    }
+
     /// The host's identity, which follows from its seed.
     pub const fn id(&self) -> HostId {
         self.id

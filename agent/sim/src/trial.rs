@@ -36,7 +36,7 @@ pub struct Tally {
     pub naive: (u64, u64),
     /// The widest worst-case window.
     pub widest: Span,
-    /// The longest time without a worst-case window while the host was up.
+    /// The longest time without a worst-case window while the host was up and a source answered.
     pub longest_gap: Span,
     /// Sums over all windows: half-widths, squared errors of the point estimate; seconds.
     sums: (f64, f64),
@@ -258,7 +258,7 @@ impl Trial {
     }
 
     fn look_for_gaps(&mut self, window: bool) {
-        if window {
+        if window || self.host.is_cut_off() {
             self.blind_since = None;
         } else {
             let since = *self.blind_since.get_or_insert(self.now);
