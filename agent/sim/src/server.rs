@@ -157,7 +157,12 @@ impl Server {
         let leapt = arrival.leap.map_or(Span::ZERO, |leap| leap.correction(arrival.since));
         let clock = arrival.at + leapt + self.error_at(arrival.since, arrival.leap);
         let early = self.stamped_early.span(rng);
-        let t2 = long(clock - hasty.half());
+        let mut t2 = long(clock - hasty.half());
+        // Two that arrive at once are told apart, or the second's sending stamp would pass for the first's
+        // (RFC 9769 section 2).
+        while memory.0.iter().any(|(receive, _)| *receive == t2) {
+            t2 = (u64::from_be_bytes(t2) + 1).to_be_bytes();
+        }
         let t3 = long(clock + self.turnaround + hasty.half());
         match self.answering {
             Answering::Not => return None,
