@@ -83,6 +83,11 @@ impl RateBounds {
         self.lo.abs().max(self.hi.abs())
     }
 
+    /// Wider by `by` on each side.
+    pub fn widen(self, by: Ppb) -> Self {
+        Self { lo: self.lo + -by.abs(), hi: self.hi + by.abs() }
+    }
+
     /// The part both allow, or `None` if they contradict each other.
     pub fn intersect(self, other: Self) -> Option<Self> {
         Self::new(self.lo.max(other.lo), self.hi.min(other.hi))

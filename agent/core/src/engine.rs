@@ -334,9 +334,10 @@ impl Engine {
         let surprised = voters.iter().filter(|i| self.sources[**i].track.surprised()).count();
         if surprised * 2 > voters.len() {
             self.oscillator.forget();
+            self.sources.iter_mut().for_each(|source| source.track.distrust_rates());
         }
         let tracks = || voters.iter().map(|i| &self.sources[*i].track);
-        let proofs: Vec<RateBounds> = tracks().map(Track::rate_proof).collect();
+        let proofs: Vec<RateBounds> = tracks().map(|track| track.rate_proof(self.now)).collect();
         let likely = Rate::combine(tracks().filter_map(Track::rate)).map(|regression| {
             let evidence: Vec<_> = tracks().filter_map(Track::evidence).collect();
             posterior(&evidence, regression)
@@ -350,7 +351,7 @@ impl Engine {
     fn share_rate(&mut self) {
         let (rates, wander) = (self.oscillator.rates(self.now), self.oscillator.wander());
         for source in &mut self.sources {
-            source.track.set_rates(rates, wander);
+            source.track.set_rates(self.now, rates, wander);
         }
     }
 

@@ -30,9 +30,6 @@ const HISTORY: usize = 64;
 /// Exchanges among which the best is looked for (RFC 5905 section 10, the clock filter's eight).
 const FILTER: usize = 8;
 
-/// Standard deviations of a regression that a worst case allows for.
-const PRUDENCE: f64 = 6.0;
-
 /// One accepted exchange, as the estimators need it. All of `raw − UTC`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Point {
@@ -58,15 +55,16 @@ pub(crate) struct Point {
 #[derive(Clone, Debug)]
 pub(crate) struct Track {
     ceiling: RateBounds,
-    /// The oscillator's rate as measured with all sources.
-    rates: RateBounds,
+    /// The oscillator's rate as measured with all sources, and when.
+    rates: (Timestamp<Raw>, RateBounds),
     /// By the ceiling alone: what proves the rate, and what a source is held to.
     certain: Option<RunningBounds>,
     /// By the measured rate.
     bounds: Option<RunningBounds>,
     wander: Wander,
     anchors: Anchors,
-    proofs: VecDeque<RateBounds>,
+    /// What the latest exchanges proved of the rate at their moments.
+    proofs: VecDeque<(Timestamp<Raw>, RateBounds)>,
     /// Also exchanges from before a contradiction: they show whether a rate was the cause.
     history: VecDeque<Point>,
     /// T4 of the first exchange since the last contradiction.
@@ -92,7 +90,7 @@ impl Track {
         let ceiling = RateBounds::within(ceiling);
         Self {
             ceiling,
-            rates: ceiling,
+            rates: (Timestamp::from_ns(0), ceiling),
             certain: None,
             bounds: None,
             wander: Wander::of(ceiling.hi()),
@@ -173,7 +171,8 @@ impl Track {
             return Taken::Contradicts;
         };
         self.certain = Some(certain);
-        let narrowed = self.bounds.and_then(|bounds| bounds.narrowed(fresh, at, self.rates));
+        let rates = self.rates_at(at);
+        let narrowed = self.bounds.and_then(|bounds| bounds.narrowed(fresh, at, rates));
         self.surprised = narrowed.is_none();
         self.bounds = narrowed.or(self.certain);
         self.prove_rate(fresh, at);
@@ -201,7 +200,7 @@ impl Track {
                 if self.proofs.len() == FILTER {
                     self.proofs.pop_front();
                 }
-                self.proofs.push_back(proof);
+                self.proofs.push_back((at, proof));
             }
             None => {
                 self.surprised = true;
@@ -212,23 +211,35 @@ impl Track {
         self.anchors.push(at, fresh);
     }
 
-    /// The interval that the recent exchanges prove the oscillator's rate to lie in, and where enough of
-    /// them agree on a rate, the neighbourhood of that.
-    pub(crate) fn rate_proof(&self) -> RateBounds {
-        let all = self.proofs.iter().try_fold(self.ceiling, |all, proof| all.intersect(*proof));
-        let proved = all.or(self.proofs.back().copied()).unwrap_or(self.ceiling);
-        let regression = self.memory.rate.filter(|_| self.memory.length >= FILTER);
-        let points = self.believed().take(self.memory.length);
-        let spans = points.clone().next().zip(points.last());
-        let over = spans.map_or(Span::ZERO, |(newest, oldest)| newest.at - oldest.at);
-        let wander = self.wander.against_mean_over(over);
-        let near = regression.and_then(|rate| rate.within(PRUDENCE, wander));
-        near.and_then(|near| proved.intersect(near)).unwrap_or(proved)
+    /// The interval that the recent exchanges prove the oscillator's rate at `now` to lie in.
+    pub(crate) fn rate_proof(&self, now: Timestamp<Raw>) -> RateBounds {
+        let aged = |(at, proof): &(Timestamp<Raw>, RateBounds)| {
+            let strayed = proof.widen(self.wander.since(now - *at));
+            strayed.intersect(self.ceiling).unwrap_or(self.ceiling)
+        };
+        let all =
+            self.proofs.iter().try_fold(self.ceiling, |all, proof| all.intersect(aged(proof)));
+        all.or(self.proofs.back().map(aged)).unwrap_or(self.ceiling)
     }
 
-    /// The oscillator's rate as measured with all sources, and how far it may stray.
-    pub(crate) fn set_rates(&mut self, rates: RateBounds, wander: Wander) {
-        (self.rates, self.wander) = (rates, wander);
+    /// The oscillator's rate at `now` as measured with all sources, and how far it may stray. It says
+    /// nothing of the time before, for which the bounds widen as was known then.
+    pub(crate) fn set_rates(&mut self, now: Timestamp<Raw>, rates: RateBounds, wander: Wander) {
+        let before = self.rates_at(now);
+        self.bounds = self.bounds.map(|bounds| bounds.moved_on(now, before));
+        (self.rates, self.wander) = ((now, rates), wander);
+    }
+
+    /// The measured rate was wrong: what rests on it is not certain.
+    pub(crate) fn distrust_rates(&mut self) {
+        self.rates.1 = self.ceiling;
+        self.bounds = self.certain;
+    }
+
+    fn rates_at(&self, now: Timestamp<Raw>) -> RateBounds {
+        let (at, rates) = self.rates;
+        let strayed = rates.widen(self.wander.since(now - at));
+        strayed.intersect(self.ceiling).unwrap_or(self.ceiling)
     }
 
     /// Whether the newest exchange contradicts the measured rate.
@@ -243,12 +254,12 @@ impl Track {
 
     /// What is certain about `raw − UTC` at `now`, by this source's word.
     pub(crate) fn bounds_at(&self, now: Timestamp<Raw>) -> Option<Bounds> {
-        self.bounds.as_ref().map(|running| running.at(now, self.rates))
+        self.bounds.as_ref().map(|running| running.at(now, self.rates_at(now)))
     }
 
     /// By how much its bounds widen over `elapsed`.
     pub(crate) fn grows_over(&self, elapsed: Span) -> Span {
-        self.rates.over(elapsed).width()
+        self.rates.1.over(elapsed).width()
     }
 
     /// Whether it has contradicted itself too recently to be believed.

@@ -25,6 +25,11 @@ impl RunningBounds {
         }
     }
 
+    /// The same as of a later moment.
+    pub(super) fn moved_on(&self, now: Timestamp<Raw>, rates: RateBounds) -> Self {
+        if now <= self.at { *self } else { Self::new(self.at(now, rates), now) }
+    }
+
     /// With one more exchange, or `None` if it cannot be true together with those before.
     pub(super) fn narrowed(
         &self,

@@ -1,4 +1,4 @@
-use timebase::{Ppb, RateBounds, Span};
+use timebase::{Ppb, Span};
 
 use super::Point;
 use super::strip::Strip;
@@ -37,12 +37,6 @@ impl Rate {
         let slope = mean(&|rate| rate.slope);
         let spread = mean(&|rate| (rate.slope - slope) * (rate.slope - slope));
         Some(Self { slope, sigma: libm::sqrt(1.0 / total + spread) })
-    }
-
-    /// Everything within `k` standard deviations and `more`.
-    pub(super) fn within(&self, k: f64, more: Ppb) -> Option<RateBounds> {
-        let radius = Ppb::new(libm::ceil(k * self.sigma * 1e9) as i64) + more;
-        RateBounds::new(self.ppb() + -radius, self.ppb() + radius)
     }
 
     pub(crate) fn ppb(&self) -> Ppb {

@@ -14,8 +14,8 @@ const BLOCK: Span = Span::from_secs(512);
 const COMPARISONS: usize = 16;
 /// Comparisons needed before they say anything.
 const LEAST_COMPARISONS: usize = 4;
-/// A rate measured this long ago may have wandered by as much again.
-const HOLDOVER: Span = Span::from_secs(3600);
+/// For how long the least wander is given.
+const HOUR: Span = Span::from_secs(3600);
 /// Standard deviation of a crystal's rate about its own estimate before it was learned, a fraction.
 const TYPICAL_WANDER: f64 = 30e-9;
 /// The quietest wander believed.
@@ -36,7 +36,7 @@ const QUIETEST: f64 = 2e-9;
 #[derive(Clone, Debug)]
 pub(crate) struct Oscillator {
     ceiling: RateBounds,
-    least_wander: Ppb,
+    rate_change: Ppb,
     measured: RateBounds,
     measured_at: Option<Timestamp<Raw>>,
     likely: Option<Rate>,
@@ -44,11 +44,11 @@ pub(crate) struct Oscillator {
 }
 
 impl Oscillator {
-    pub(crate) fn new(ceiling: Ppb, least_wander: Ppb) -> Self {
+    pub(crate) fn new(ceiling: Ppb, rate_change: Ppb) -> Self {
         let ceiling = RateBounds::within(ceiling);
         Self {
             ceiling,
-            least_wander,
+            rate_change,
             measured: ceiling,
             measured_at: None,
             likely: None,
@@ -58,13 +58,13 @@ impl Oscillator {
 
     /// The raw clock has jumped, or the rate did what it must not: only the ceiling is certain.
     pub(crate) fn forget(&mut self) {
-        *self = Self::new(self.ceiling.hi(), self.least_wander);
+        *self = Self::new(self.ceiling.hi(), self.rate_change);
     }
 
     /// How far the rate may stray.
     pub(crate) fn wander(&self) -> Wander {
         let seen = self.blocks.largest().unwrap_or(0.0);
-        Wander { least: self.least_wander, per_block: seen * SAFETY }
+        Wander { hourly: self.rate_change, per_block: seen * SAFETY }
     }
 
     /// What each voting source proves about the rate, and the estimates they lead to.
@@ -96,10 +96,8 @@ impl Oscillator {
     /// The interval that worst-case bounds assume at `now`.
     pub(crate) fn rates(&self, now: Timestamp<Raw>) -> RateBounds {
         let Some(at) = self.measured_at else { return self.ceiling };
-        let strayed = self.wander().since(now - at);
-        RateBounds::new(self.measured.lo() + -strayed, self.measured.hi() + strayed)
-            .and_then(|rates| rates.intersect(self.ceiling))
-            .unwrap_or(self.ceiling)
+        let strayed = self.measured.widen(self.wander().since(now - at));
+        strayed.intersect(self.ceiling).unwrap_or(self.ceiling)
     }
 
     /// The likely rate, and how far it may be from that, one standard deviation.
@@ -116,33 +114,37 @@ impl Oscillator {
     }
 }
 
-/// How far the rate may be, at most, from what it was: as a random walk strays, with the square root of
-/// the time, by as much as was seen from block to block, and by the least in any case.
+/// How far rates at two moments may be apart, at most: by `rate-change-ppm` within an hour, at once or
+/// bit by bit, and by as much again with every further hour; or as a random walk strays, with the square
+/// root of the time, by what was seen from block to block, if that is more.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Wander {
-    least: Ppb,
+    hourly: Ppb,
     /// Over one block, a fraction.
     per_block: f64,
 }
 
 impl Wander {
-    pub(super) fn of(least: Ppb) -> Self {
-        Self { least, per_block: 0.0 }
+    pub(super) fn of(hourly: Ppb) -> Self {
+        Self { hourly, per_block: 0.0 }
     }
 
-    /// From its mean over the last `elapsed`.
-    pub(super) fn against_mean_over(&self, elapsed: Span) -> Ppb {
-        self.least.max(self.walked(elapsed.max(BLOCK)))
+    /// How far the rate now may be from its mean over the last `elapsed`.
+    pub(super) fn off_mean(self, elapsed: Span) -> Ppb {
+        self.drifted(elapsed.max(HOUR)).max(self.walked(elapsed.max(BLOCK)))
     }
 
-    /// In holdover, from what was measured `elapsed` ago: that has allowed for the least already.
-    fn since(&self, elapsed: Span) -> Ppb {
-        let hours = elapsed.as_secs_f64().max(0.0) / HOLDOVER.as_secs_f64();
-        let least = (libm::sqrt(1.0 + hours) - 1.0) * self.least.as_ppb() as f64;
-        self.walked(elapsed).max(Ppb::new(libm::ceil(least) as i64))
+    /// What that grows by when the mean is of `elapsed` ago.
+    pub(super) fn since(self, elapsed: Span) -> Ppb {
+        self.drifted(elapsed).max(self.walked(elapsed))
     }
 
-    fn walked(&self, elapsed: Span) -> Ppb {
+    fn drifted(self, elapsed: Span) -> Ppb {
+        let hours = elapsed.as_secs_f64().max(0.0) / HOUR.as_secs_f64();
+        Ppb::new(libm::ceil(self.hourly.as_ppb() as f64 * hours) as i64)
+    }
+
+    fn walked(self, elapsed: Span) -> Ppb {
         let blocks = elapsed.as_secs_f64().max(0.0) / BLOCK.as_secs_f64();
         Ppb::new(libm::ceil(self.per_block * libm::sqrt(blocks) * 1e9) as i64)
     }
