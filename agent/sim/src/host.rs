@@ -71,9 +71,12 @@ impl SimHost {
         }
     }
 
-    /// Whether no source answers, so that a host that starts cannot know anything.
-    pub fn is_cut_off(&self) -> bool {
-        self.sources_dead
+    /// Whether no source can answer at `at`, so that a host that starts cannot know anything.
+    pub fn is_cut_off(&self, at: Timestamp<Utc>) -> bool {
+        let broken = |link: &SourceLink| {
+            link.path.outages.is_some_and(|outages| outages.broken(at - self.epoch))
+        };
+        self.sources_dead || self.config.links.iter().all(broken)
     }
 
     /// The host's identity, which follows from its seed.

@@ -60,7 +60,7 @@ pub struct Congestion {
 }
 
 impl Outages {
-    fn broken(self, since: Span) -> bool {
+    pub(crate) fn broken(self, since: Span) -> bool {
         let stretch = since.as_ns().div_euclid(self.every.as_ns().max(1));
         let room = (self.every - self.lasts).as_secs_f64();
         let begins = Span::from_secs_f64(Rng::new(stretch as u64).between(0.0, room));

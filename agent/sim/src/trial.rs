@@ -258,7 +258,7 @@ impl Trial {
     }
 
     fn look_for_gaps(&mut self, window: bool) {
-        if window || self.host.is_cut_off() {
+        if window || self.host.is_cut_off(self.now) {
             self.blind_since = None;
         } else {
             let since = *self.blind_since.get_or_insert(self.now);
