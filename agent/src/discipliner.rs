@@ -1,7 +1,8 @@
 //! Who steers the system clock, by the names of the processes that run.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +12,10 @@ use timebase::Discipliner;
 /// Daemons come and go rarely, and a look costs one small read per process.
 pub const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// The kernel cuts process names at 15 bytes. The first found here wins: phc2sys steers the system
+/// The kernel cuts process names at so many bytes.
+const LONGEST_NAME: usize = 15;
+
+/// By their names as the kernel cuts them. The first found here wins: phc2sys steers the system
 /// clock wherever it runs, and a daemon that serves beside it does not.
 const DAEMONS: [(&str, Discipliner); 7] = [
     ("phc2sys", Discipliner::Ptp4l),
@@ -32,19 +36,24 @@ pub fn find() -> Discipliner {
 }
 
 fn find_in(proc: &Path) -> Discipliner {
-    let running: Vec<String> = fs::read_dir(proc)
+    let first = fs::read_dir(proc)
         .into_iter()
         .flatten()
         .flatten()
         .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
-        .filter(|entry| !leaves_the_clock_alone(&entry.path()))
-        .filter_map(|entry| fs::read_to_string(entry.path().join("comm")).ok())
-        .collect();
-    let runs = |name: &str| running.iter().any(|comm| comm.trim_end() == name);
-    DAEMONS
-        .into_iter()
-        .find(|(name, _)| runs(name))
-        .map_or(Discipliner::None, |(_, discipliner)| discipliner)
+        .filter_map(|entry| place(&entry.path()))
+        .min();
+    first.map_or(Discipliner::None, |place| DAEMONS[place].1)
+}
+
+/// The place among the daemons of a process that is one of them and may steer the clock. Its name is
+/// looked at first: most processes are none, and what else is said of them costs more to read.
+fn place(process: &Path) -> Option<usize> {
+    let mut comm = [0; 2 * LONGEST_NAME];
+    let length = File::open(process.join("comm")).ok()?.read(&mut comm).ok()?;
+    let name = comm[..length].trim_ascii_end();
+    let place = DAEMONS.iter().position(|(daemon, _)| daemon.as_bytes() == name)?;
+    (!leaves_the_clock_alone(process)).then_some(place)
 }
 
 /// Whether the process may not set the clock, or was told not to: a chronyd that serves only, a ptp4l
