@@ -123,7 +123,7 @@ impl LeapScale {
     /// When a leap second happens on the leap-free scale: an inserted one begins, or a deleted one would
     /// have.
     fn happens(&self, leap: LeapSecond) -> Timestamp<Utc> {
-        let begins = if leap.insert { leap.at } else { leap.at - Span::SECOND };
+        let begins = begins(leap);
         begins + self.before(begins - Span::NANOSECOND)
     }
 
@@ -197,13 +197,17 @@ impl LeapScale {
 
     /// Leap-free time less UTC, where leap-free time is between the two.
     pub(crate) fn less_utc(&self, earliest: Timestamp<Utc>, latest: Timestamp<Utc>) -> Bounds {
-        let mut sum = Bounds::point(self.base);
+        // As in `before` and `happens`, summed up on the way: they are in order.
+        let (mut sum, mut before) = (Bounds::point(self.base), self.base);
         for Known { leap, sure } in &self.known {
-            let (happens, step) = (self.happens(*leap), leap.step());
+            let (happens, step) = (begins(*leap) + before, leap.step());
             if earliest > happens + Span::SECOND && *sure {
                 sum = sum + step;
             } else if latest >= happens {
                 sum = sum + Bounds::between(Span::ZERO, step);
+            }
+            if *sure {
+                before += step;
             }
         }
         sum
@@ -213,6 +217,11 @@ impl LeapScale {
     pub(crate) fn utc(&self, moment: Timestamp<Utc>) -> Timestamp<Utc> {
         moment - self.less_utc(moment, moment).midpoint()
     }
+}
+
+/// The first moment that UTC would have shown otherwise.
+fn begins(leap: LeapSecond) -> Timestamp<Utc> {
+    if leap.insert { leap.at } else { leap.at - Span::SECOND }
 }
 
 #[cfg(test)]
