@@ -181,13 +181,15 @@ impl Engine {
     pub fn handle_sent(&mut self, token: SendToken, sent: Stamp) {
         self.at(sent.latest);
         let heard = self.last_heard();
-        if let Some(source) = self.sources.get_mut(usize::from(token.source().0)) {
-            source.handle_sent(&token, sent, &mut self.random);
-        }
+        let source = self.sources.get_mut(usize::from(token.source().0));
+        let answered =
+            source.is_some_and(|source| source.handle_sent(&token, sent, &mut self.random));
         if self.last_heard() != heard {
             self.learn_rate();
         }
-        self.reassess();
+        if answered {
+            self.reassess();
+        }
     }
 
     /// The request of `token` could not be sent.

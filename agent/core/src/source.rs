@@ -217,13 +217,22 @@ impl Source {
         self.client.poll_request(now, nonces)
     }
 
-    pub(crate) fn handle_sent(&mut self, token: &SendToken, sent: Stamp, random: &mut Random) {
-        if let Some(outcome) = self.client.handle_sent(token, sent, random) {
+    /// Whether the answer was there already.
+    pub(crate) fn handle_sent(
+        &mut self,
+        token: &SendToken,
+        sent: Stamp,
+        random: &mut Random,
+    ) -> bool {
+        let outcome = self.client.handle_sent(token, sent, random);
+        let answered = outcome.is_some();
+        if let Some(outcome) = outcome {
             // The datagram was already counted as taken; a refusal is counted by `take`.
             let _: Result<(), Refused> = outcome
                 .and_then(|answers| self.take(&answers))
                 .map_err(|refused| self.refuse(refused, sent.latest));
         }
+        answered
     }
 
     pub(crate) fn handle_send_failed(
