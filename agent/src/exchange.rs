@@ -13,6 +13,8 @@ use std::time::Duration;
 use agent_core::{ClockReading, SendToken, SourceId, Stamp};
 use timebase::{Bounds, Host, Raw, Span, StampKind, Timestamp};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, trace};
 
 use crate::hardware::{self, Hardware};
@@ -20,7 +22,7 @@ use crate::sys::clock;
 use crate::sys::route::Route;
 use crate::sys::udp::{StampedSocket, Stamps};
 
-/// How long an answer is waited for; longer than any delay that would make a useful window.
+/// How long an answer is waited for at least; longer than any delay that would make a useful window.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
 /// More than a clock can be slewed during one exchange: beyond this it was set.
 const STEP_BETWEEN_READINGS: Span = Span::from_ns(500_000);
@@ -50,8 +52,34 @@ pub(crate) struct Request {
     pub(crate) packet: Vec<u8>,
 }
 
-/// Sends the request and tells what comes of it, until the patience ends or the task is aborted.
-pub(crate) async fn exchange(
+/// An exchange under way, ended when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    until: Instant,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Exchange {
+    /// Needs a tokio runtime.
+    pub(crate) fn start(
+        request: Request,
+        route: Arc<Route>,
+        hardware: Arc<Hardware>,
+        heard: mpsc::Sender<Heard>,
+    ) -> Self {
+        let task = tokio::spawn(exchange(request, route, hardware, heard));
+        Self { until: Instant::now() + ANSWER_PATIENCE, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Whether nothing is waited for any more. To be asked now and then: a timer of its own would cost
+    /// every exchange a system call.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+}
+
+/// Sends the request and tells what comes of it, until the task is aborted.
+async fn exchange(
     request: Request,
     route: Arc<Route>,
     hardware: Arc<Hardware>,
@@ -67,7 +95,7 @@ pub(crate) async fn exchange(
             return;
         }
     };
-    let device = hardware.clock(socket.local_address());
+    let device = hardware.clock(|| socket.local_address());
     if device.is_some() {
         socket.want_hardware_stamps();
     }
@@ -92,11 +120,7 @@ pub(crate) async fn exchange(
     };
     trace!(source.addr = %server, ?stamp, "sent");
     if heard.send(Heard::Sent(token, stamp)).await.is_ok() {
-        let _ = tokio::time::timeout(
-            ANSWER_PATIENCE,
-            listen(&socket, source, server, (before, device), &heard),
-        )
-        .await;
+        listen(&socket, source, server, (before, device), &heard).await;
     }
 }
 

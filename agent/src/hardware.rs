@@ -38,12 +38,12 @@ impl Hardware {
         Self { policy, known: Mutex::default() }
     }
 
-    /// The clock that stamps what leaves from and comes to `address`.
-    pub(crate) fn clock(&self, address: Option<IpAddr>) -> Option<Arc<File>> {
+    /// The clock that stamps what leaves from and comes to `address`, which is asked for only if needed.
+    pub(crate) fn clock(&self, address: impl FnOnce() -> Option<IpAddr>) -> Option<Arc<File>> {
         if self.policy == HardwareTimestamps::Off {
             return None;
         }
-        let (address, now) = (address?, clock::raw());
+        let (address, now) = (address()?, clock::raw());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.get(&address);
         if let Some(known) = before.filter(|known| now - known.at < LOOK_AGAIN) {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn off_is_off() {
         let hardware = Hardware::new(HardwareTimestamps::Off);
-        assert!(hardware.clock(Some(IpAddr::from([127, 0, 0, 1]))).is_none());
+        assert!(hardware.clock(|| Some(IpAddr::from([127, 0, 0, 1]))).is_none());
         assert!(hardware.known.lock().unwrap().is_empty());
     }
 }

@@ -13,6 +13,7 @@ use timebase::{Discipliner, Report};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -25,6 +26,7 @@ use crate::sources::{self, Asking};
 use crate::spool::{Sequence, Spool, SpoolMetrics};
 use crate::steer::{DriftFile, SteerMetrics, SteerSettings};
 use crate::steps::{Resumed, StepRecord};
+use crate::sys::alarm::Alarm;
 use crate::sys::route::Route;
 use crate::sys::{clock, memory};
 use crate::timekeeper::{self, Settings, TimeMetrics, Wires};
@@ -368,10 +370,11 @@ fn settings(
 fn watch_discipliner(threads: Threads) -> watch::Receiver<Discipliner> {
     let (sender, receiver) = watch::channel(discipliner::find());
     tokio::spawn(async move {
+        let mut alarm = Alarm::unset();
         loop {
-            tokio::time::sleep(discipliner::LOOK_EVERY).await;
+            alarm.rings_at(Instant::now() + discipliner::LOOK_EVERY).await;
             let found = match threads {
-                // Milliseconds once a minute: packets are stamped by the kernel meanwhile.
+                // A millisecond once a minute: packets are stamped by the kernel meanwhile.
                 Threads::One => Ok(discipliner::find()),
                 Threads::TimeApart => tokio::task::spawn_blocking(discipliner::find).await,
             };
@@ -393,15 +396,18 @@ fn start_time_path(
     threads: Threads,
 ) -> Result<Pin<Box<dyn Future<Output = ()>>>> {
     let time_path = timekeeper::run(settings, wires, steering, stop);
+    // A task of its own even then: tokio wakes what it blocks on by a system call, and a task without.
     if threads == Threads::One {
-        return Ok(Box::pin(time_path));
+        let task = tokio::spawn(time_path);
+        return Ok(Box::pin(async { drop(task.await) }));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ended, end) = oneshot::channel::<()>();
     thread::Builder::new()
         .name("time".to_owned())
         .spawn(move || {
-            runtime.block_on(time_path);
+            // If it panicked, it has ended all the same.
+            let _ = runtime.block_on(runtime.spawn(time_path));
             runtime.shutdown_background();
             drop(ended);
         })

@@ -15,7 +15,6 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
 use timebase::{Discipliner, EventKind, LeapTable, Raw, Report, Span, Timestamp};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -23,7 +22,7 @@ use tracing::{debug, info, warn};
 use crate::config::HardwareTimestamps;
 use crate::config::Refclock;
 use crate::control::Order;
-use crate::exchange::{Heard, Request, exchange};
+use crate::exchange::{Exchange, Heard, Request};
 use crate::hardware::Hardware;
 use crate::leaps::{self, TablePath};
 use crate::nts::{Exchanged, KeyExchanges};
@@ -39,8 +38,8 @@ use crate::sys::route::Route;
 use crate::sys::udp::StampingHeld;
 use crate::sys::{clock, timex};
 
-/// The periodic cross-reading where the kernel gives notice of steps: finds slews. Each one wakes an
-/// idle processor.
+/// The longest time between cross-readings where the kernel gives notice of steps: finds slews. One that
+/// is half due is made when the processor is awake anyway.
 const LOOK_EVERY: Duration = Duration::from_secs(16);
 /// Where it gives none: finds steps, too. Steering needs it to see what became of the clock.
 const LOOK_OFTEN: Duration = Duration::from_secs(1);
@@ -79,7 +78,7 @@ pub struct Settings {
 /// What the time path is connected to.
 #[derive(Debug)]
 pub struct Wires {
-    /// The latest snapshot, renewed now and then and when wanted.
+    /// The latest snapshot, renewed when wanted.
     pub snapshots: watch::Sender<Option<Arc<Report>>>,
     /// Somebody wants a snapshot of this moment.
     pub wanted: Arc<Notify>,
@@ -133,10 +132,8 @@ struct Timekeeper {
     wires: Wires,
     route: Arc<Route>,
     hardware: Arc<Hardware>,
-    /// Exchanges under way; dropped with the loop.
-    tasks: JoinSet<()>,
-    /// The latest exchange with each source, to be ended when it has given what it can.
-    exchanges: BTreeMap<SourceId, AbortHandle>,
+    /// The latest exchange with each source: dropped, and so ended, when it has given what it can.
+    exchanges: BTreeMap<SourceId, Exchange>,
     keys: KeyExchanges,
     heard: mpsc::Sender<Heard>,
     hears: mpsc::Receiver<Heard>,
@@ -151,6 +148,8 @@ struct Timekeeper {
     looked: Instant,
     _stamping: Option<StampingHeld>,
 }
+    /// When the engine wants to be called, and the same on tokio's clock; `None` after it was.
+    due: Option<(Option<Timestamp<Raw>>, Instant)>,
 
 impl Timekeeper {
     fn new(settings: Settings, mut wires: Wires, steering: SteerSettings) -> Self {
@@ -192,7 +191,6 @@ impl Timekeeper {
             keys: KeyExchanges::new(Arc::clone(&route)),
             hardware: Arc::new(Hardware::new(settings.hardware)),
             route,
-            tasks: JoinSet::new(),
             exchanges: BTreeMap::new(),
             heard,
             hears,
@@ -209,13 +207,14 @@ impl Timekeeper {
 
     async fn run(mut self, stop: CancellationToken) {
         let notice = StepNotice::new()
+            due: None,
             .inspect_err(|error| {
                 warn!("no notice of clock steps ({error}): they are found within a second");
             })
             .ok();
         let seldom = notice.is_some() && self.engine.steering() == Steering::Off;
         let look_every = if seldom { LOOK_EVERY } else { LOOK_OFTEN };
-        let (alarm, wanted) = (Alarm::unset(), Arc::clone(&self.wires.wanted));
+        let (mut alarm, wanted) = (Alarm::unset(), Arc::clone(&self.wires.wanted));
         self.publish();
         loop {
             self.act();
@@ -246,15 +245,16 @@ impl Timekeeper {
                 Some(exchanged) = self.keys.done() => self.handle_keys(exchanged),
                 Some(order) = self.wires.orders.recv() => self.obey(order),
                 () = alarm.rings_at(deadline) => {
-                    if Instant::now() >= look_due {
-                        self.publish();
+                    self.due = None;
+                    if Instant::now() + look_every / 2 >= look_due {
+                        self.read_clocks();
                     }
                     self.engine.handle_timeout(clock::raw());
                 }
-                Some(_) = self.tasks.join_next() => {}
             }
             self.report_if_due();
             self.mind_the_helm();
+                    self.exchanges.retain(|_, exchange| !exchange.is_over());
         }
         self.engine.handle_stop(clock::raw());
         self.act();
@@ -278,14 +278,14 @@ impl Timekeeper {
                 Action::Send { source, token, packet } => match self.slots.address(source) {
                     Some(server) => {
                         let request = Request { source, server, token, packet };
-                        let exchange = exchange(
+                        // Ends the one before, if that is still waited for.
+                        let exchange = Exchange::start(
                             request,
                             Arc::clone(&self.route),
                             Arc::clone(&self.hardware),
                             self.heard.clone(),
                         );
-                        self.end_exchange(source);
-                        self.exchanges.insert(source, self.tasks.spawn(exchange));
+                        self.exchanges.insert(source, exchange);
                     }
                     None => self.engine.handle_send_failed(clock::raw(), token),
                 },
@@ -310,7 +310,8 @@ impl Timekeeper {
                 self.wires.metrics.received.inc();
                 self.slots.heard_of(source);
                 match self.engine.handle_datagram(clock::raw(), source, &bytes, stamp) {
-                    Ok(()) => self.end_exchange(source),
+                    // Closes the socket: nothing more is expected there.
+                    Ok(()) => drop(self.exchanges.remove(&source)),
                     Err(refused) => {
                         self.wires.metrics.refused.count(refused);
                         debug!(source.id = source.0, "refused an answer: {refused}");
@@ -349,13 +350,6 @@ impl Timekeeper {
         // Whoever asked may have gone.
         let _ = order.answer.send(sources.len());
         self.publish();
-    }
-
-    /// Closes the socket of the source's latest request: nothing more is expected there.
-    fn end_exchange(&mut self, source: SourceId) {
-        if let Some(exchange) = self.exchanges.remove(&source) {
-            exchange.abort();
-        }
     }
 
     /// Tells the engine what the clocks show, and gives back what it was told: nothing may be said of a
@@ -429,10 +423,16 @@ impl Timekeeper {
         }
     }
 
-    /// When the engine wants to be called, on tokio's clock.
-    fn deadline(&self) -> Instant {
-        let wait = self.engine.next_timeout().map_or(LONGEST_SLEEP, until);
-        std::cmp::min(Instant::now() + wait.min(LONGEST_SLEEP), self.report_due)
+    /// When the engine wants to be called or a report is due, on tokio's clock: the same moment every time
+    /// until the engine wants another, so that the alarm is not set anew.
+    fn deadline(&mut self) -> Instant {
+        let wanted = self.engine.next_timeout();
+        let at = match self.due {
+            Some((before, at)) if before == wanted => at,
+            _ => Instant::now() + wanted.map_or(LONGEST_SLEEP, until).min(LONGEST_SLEEP),
+        };
+        self.due = Some((wanted, at));
+        at.min(self.report_due)
     }
 }
 

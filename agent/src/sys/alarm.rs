@@ -3,6 +3,7 @@
 //! Tokio's own timers wake the processor about three times for a wait of seconds, once for every level
 //! of their wheel; for a process that mostly waits, that is most of what it costs.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -19,11 +20,12 @@ use super::readiness::watch;
 /// The shortest wait: zero would disarm the timer.
 const SHORTEST: Duration = Duration::from_nanos(1);
 
-/// One alarm; set anew each time it is waited for.
+/// One alarm. The kernel is told when it is to ring at another moment than it was set for.
 #[derive(Debug)]
 pub struct Alarm {
     /// `None` where the kernel has no such timer: tokio's does, then.
     timer: Option<AsyncFd<Timer>>,
+    set_for: Option<Instant>,
 }
 
 impl Alarm {
@@ -31,35 +33,36 @@ impl Alarm {
     pub fn unset() -> Self {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).ok();
-        Self { timer: timer.and_then(|timer| watch(Timer(timer), Interest::READABLE).ok()) }
+        let timer = timer.and_then(|timer| watch(Timer(timer), Interest::READABLE).ok());
+        Self { timer, set_for: None }
     }
 
-    /// Waits until `at`. When it is dropped before, nothing is left over.
-    pub async fn rings_at(&self, at: Instant) {
-        match &self.timer {
-            Some(timer) if rings(timer, at).await.is_ok() => {}
-            _ => sleep_until(at).await,
+    /// Waits until `at`. When it is dropped before, it goes on running: waiting for the same moment
+    /// again costs nothing.
+    pub async fn rings_at(&mut self, at: Instant) {
+        if self.rings(at).await.is_err() {
+            sleep_until(at).await;
         }
+    }
+
+    async fn rings(&mut self, at: Instant) -> std::io::Result<()> {
+        let timer = self.timer.as_ref().ok_or(ErrorKind::Unsupported)?;
+        if self.set_for != Some(at) {
+            set(&timer.get_ref().0, at)?;
+            self.set_for = Some(at);
+        }
+        // A moment that has passed is one that rang: the timer need not be read to know. It may also
+        // have rung for an earlier moment when nobody listened.
+        while Instant::now() < at {
+            timer.readable().await?.clear_ready();
+        }
+        Ok(())
     }
 }
 
-async fn rings(timer: &AsyncFd<Timer>, at: Instant) -> std::io::Result<()> {
+fn set(timer: &TimerFd, at: Instant) -> Result<(), Errno> {
     let wait = at.saturating_duration_since(Instant::now()).max(SHORTEST);
-    let once = Expiration::OneShot(TimeSpec::from(wait));
-    // Forgets an earlier alarm that rang when nobody listened.
-    timer.get_ref().0.set(once, TimerSetTimeFlags::empty())?;
-    loop {
-        let mut ready = timer.readable().await?;
-        let rang = nix::unistd::read(&timer.get_ref().0, &mut [0; 8]);
-        if rang != Err(Errno::EINTR) {
-            ready.clear_ready();
-        }
-        match rang {
-            Ok(_) => return Ok(()),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    timer.set(Expiration::OneShot(TimeSpec::from(wait)), TimerSetTimeFlags::empty())
 }
 
 #[cfg(test)]
@@ -70,7 +73,7 @@ mod tests {
     /// that has passed.
     #[tokio::test]
     async fn an_alarm_rings_in_time() {
-        let alarm = Alarm::unset();
+        let mut alarm = Alarm::unset();
         for ms in [20, 0, 5] {
             let at = Instant::now() + Duration::from_millis(ms);
             alarm.rings_at(at).await;
