@@ -45,6 +45,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(16);
 const LOOK_OFTEN: Duration = Duration::from_secs(1);
 /// What sockets may tell before the loop reads it: a burst of every source.
 const HEARD: usize = 256;
+/// How often a report is made that nobody gets: for what the agent itself makes of it.
+const REVIEW_EVERY: Duration = Duration::from_secs(64);
 /// Least time between two reports, however much happens.
 const REPORT_GAP: Duration = Duration::from_secs(1);
 /// Longest sleep; a far deadline is looked at again.
@@ -67,7 +69,7 @@ pub struct Settings {
     pub refclocks: Vec<Refclock>,
     /// Which table of leap seconds to use.
     pub leap_table: TablePath,
-    /// How often a report is made.
+    /// How often a report is made for those who get it.
     pub report_interval: Duration,
     /// Whether this is the first start in this boot.
     pub reboot: bool,
@@ -146,10 +148,10 @@ struct Timekeeper {
     reported: Instant,
     /// When the clocks were read for the last time.
     looked: Instant,
-    _stamping: Option<StampingHeld>,
-}
     /// When the engine wants to be called, and the same on tokio's clock; `None` after it was.
     due: Option<(Option<Timestamp<Raw>>, Instant)>,
+    _stamping: Option<StampingHeld>,
+}
 
 impl Timekeeper {
     fn new(settings: Settings, mut wires: Wires, steering: SteerSettings) -> Self {
@@ -170,6 +172,10 @@ impl Timekeeper {
                 warn!("no kernel timestamps ({error}): packets are stamped by the agent itself");
             })
             .ok();
+        let report_interval = match wires.reports {
+            Some(_) => settings.report_interval,
+            None => REVIEW_EVERY,
+        };
         let suspended = clock::suspended_so_far();
         if suspended.is_none() {
             warn!("no CLOCK_BOOTTIME: a suspend of this host goes unnoticed");
@@ -197,17 +203,17 @@ impl Timekeeper {
             samples,
             leap_table,
             suspended,
-            report_interval: settings.report_interval,
-            report_due: Instant::now() + settings.report_interval,
+            report_interval,
+            report_due: Instant::now() + report_interval,
             reported: Instant::now(),
             looked: Instant::now(),
+            due: None,
             _stamping: stamping,
         }
     }
 
     async fn run(mut self, stop: CancellationToken) {
         let notice = StepNotice::new()
-            due: None,
             .inspect_err(|error| {
                 warn!("no notice of clock steps ({error}): they are found within a second");
             })
@@ -249,12 +255,12 @@ impl Timekeeper {
                     if Instant::now() + look_every / 2 >= look_due {
                         self.read_clocks();
                     }
+                    self.exchanges.retain(|_, exchange| !exchange.is_over());
                     self.engine.handle_timeout(clock::raw());
                 }
             }
             self.report_if_due();
             self.mind_the_helm();
-                    self.exchanges.retain(|_, exchange| !exchange.is_over());
         }
         self.engine.handle_stop(clock::raw());
         self.act();
@@ -393,7 +399,9 @@ impl Timekeeper {
     fn report_if_due(&mut self) {
         let now = Instant::now();
         let gap_over = now.duration_since(self.reported) >= REPORT_GAP;
-        if now >= self.report_due || (gap_over && self.engine.wants_report()) {
+        // What nobody gets is made when there is something to log.
+        let logs = self.wires.reports.is_none() && self.engine.has_events();
+        if now >= self.report_due || (gap_over && (self.engine.wants_report() || logs)) {
             self.report();
         }
     }

@@ -308,6 +308,11 @@ impl Engine {
         self.urgent
     }
 
+    /// Whether anything happened that is not in a report yet.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Events that found no room before they were reported, since start.
     pub fn events_lost(&self) -> u64 {
         self.events.lost()

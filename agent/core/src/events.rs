@@ -23,6 +23,10 @@ impl EventLog {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub(crate) fn peek(&self) -> Vec<Event> {
         self.waiting.iter().cloned().collect()
     }
