@@ -1,7 +1,8 @@
 //! What the agent knows, for readers on this host: the `--json` stream and the status socket.
 
-use std::io::{self, ErrorKind, Write};
-use std::os::fd::AsFd;
+mod printer;
+
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,15 +10,15 @@ use std::time::Duration;
 
 use agent_core::Steering;
 use anyhow::{Context, Result, bail};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use timebase::Report;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use self::printer::Printer;
 use crate::spool::SpoolMetrics;
 use crate::sys::clock;
 use crate::uplink::UplinkState;
@@ -91,6 +92,14 @@ impl Knowledge {
 /// Prints one object a second until `stop`, or until nobody reads.
 pub async fn print_json(mut knowledge: Knowledge, stop: CancellationToken) {
     let mut tick = interval(PRINT_EVERY);
+    let mut printer = match Printer::stdout() {
+        Ok(printer) => printer,
+        Err(error) => {
+            warn!("there is no standard output to print to: {error}");
+            stop.cancel();
+            return;
+        }
+    };
     if knowledge.snapshots.wait_for(Option::is_some).await.is_err() {
         return;
     }
@@ -101,24 +110,12 @@ pub async fn print_json(mut knowledge: Knowledge, stop: CancellationToken) {
         }
         knowledge.renew().await;
         let Some(text) = knowledge.json() else { return };
-        // A reader that is too slow misses lines.
-        if print(&text).is_err() {
+        if printer.print(&text).is_err() {
             debug!("nobody reads the output any more");
             stop.cancel();
             return;
         }
     }
-}
-
-/// Writes to standard output if there is room, without a thread to wait in.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    let mut room = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
-    if poll(&mut room, PollTimeout::ZERO)? == 0 {
-        return Ok(());
-    }
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }
 
 /// A socket for others on this host; removed when it is dropped.

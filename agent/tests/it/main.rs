@@ -7,6 +7,7 @@ mod command;
 mod delivery;
 mod discipline;
 mod loopback;
+mod output;
 mod refclocks;
 mod spooling;
 mod step;
