@@ -237,11 +237,14 @@ impl Slots {
         }
     }
 
-    /// Looks for pools' members that have been of no use for long, by what the engine says of its sources
-    /// in their order, and looks their names up anew.
+    /// Looks for pools' members that have been of no use for long, by what the engine says of its sources,
+    /// and looks their names up anew.
     pub(crate) fn review(&mut self, report: &Report) {
         let mut given_up = Vec::new();
-        for ((id, slot), seen) in self.slots.iter_mut().zip(&report.sources) {
+        for (id, slot) in &mut self.slots {
+            // A source's number is its place in reports. Not all of them have slots: reference clocks do
+            // without, and stand before a pool's later members.
+            let Some(seen) = report.sources.get(usize::from(id.0)) else { continue };
             if !slot.server.pool || slot.looking || !is_useless(seen.verdict) {
                 slot.useless = None;
                 continue;
@@ -329,8 +332,8 @@ async fn look_up(source: SourceId, name: ServerName) -> Resolved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use agent_core::{ClockReading, EngineConfig};
-    use timebase::Span;
+    use agent_core::{ClockReading, EngineConfig, RefclockConfig, SourceOptions};
+    use timebase::{Discipliner, KernelClock, SourceKind};
 
     fn engine() -> Engine {
         let now = ClockReading {
@@ -423,11 +426,7 @@ mod tests {
                 realtime: Timestamp::from_ns(0),
                 uncertainty: Span::ZERO,
             };
-            let mut report = engine.status(
-                reading,
-                timebase::KernelClock::default(),
-                timebase::Discipliner::None,
-            );
+            let mut report = engine.status(reading, KernelClock::default(), Discipliner::None);
             report.sources.iter_mut().take(2).for_each(|source| source.verdict = verdict);
             slots.review(&report);
         };
@@ -442,5 +441,53 @@ mod tests {
         assert_eq!(asked(&slots), addresses([3, 9, 2]));
         slots.assign(&mut engine, now, Resolved { source: pool, addresses: addresses([3, 1, 4]) });
         assert_eq!(asked(&slots), addresses([4, 9, 2]));
+    }
+
+    /// Proves that what is said of a reference clock is not taken for a pool's member, and that the
+    /// members behind it are still judged by what is said of them.
+    #[tokio::test]
+    async fn a_reference_clock_among_the_sources_is_passed_over() {
+        let now = Timestamp::from_ns(0);
+        let (mut engine, mut slots) = (engine(), slots());
+        let pool = slots.add_server(&mut engine, now, server("pool.example", true, 2)).unwrap();
+        let clock = RefclockConfig {
+            name: "GPS".to_owned(),
+            address: "/run/gps.sock".to_owned(),
+            kind: SourceKind::Sock,
+            reference_id: *b"GPS\0",
+            poll_log2: 4,
+            precision: Span::MICROSECOND,
+            delay: Span::MILLISECOND,
+            offset: Span::ZERO,
+            lock: None,
+            options: SourceOptions::default(),
+        };
+        let clock = engine.add_refclock(now, clock);
+        // The pool's second member comes behind the clock.
+        slots.assign(&mut engine, now, Resolved { source: pool, addresses: addresses(1..=3) });
+        let member = *slots.slots.keys().last().unwrap();
+        assert!(pool < clock && clock < member);
+        let mut looked_up_when_bad = |bad: SourceId| {
+            for at in [1, 1_000, 2_000] {
+                let reading = ClockReading {
+                    raw: Timestamp::from_ns(at * 1_000_000_000),
+                    realtime: Timestamp::from_ns(0),
+                    uncertainty: Span::ZERO,
+                };
+                let (kernel, nobody) = (KernelClock::default(), Discipliner::None);
+                let mut report = engine.status(reading, kernel, nobody);
+                for (source, number) in report.sources.iter_mut().zip(0..) {
+                    let is_bad = SourceId(number) == bad;
+                    source.verdict = if is_bad { Verdict::Falseticker } else { Verdict::Selected };
+                }
+                slots.review(&report);
+            }
+            let looking = slots.slots.iter().filter(|(_, slot)| slot.looking);
+            let ids: Vec<_> = looking.map(|(id, _)| *id).collect();
+            slots.slots.values_mut().for_each(|slot| slot.looking = false);
+            ids
+        };
+        assert_eq!(looked_up_when_bad(clock), []);
+        assert_eq!(looked_up_when_bad(member), [member]);
     }
 }
