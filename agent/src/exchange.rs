@@ -159,7 +159,7 @@ async fn listen(
 #[derive(Clone, Copy)]
 struct Moment {
     clock: ClockReading,
-    suspended: Option<Span>,
+    suspended: Option<Bounds>,
     /// `hardware clock − raw`, if the interface stamps packets.
     device_less_raw: Option<Bounds>,
 }
@@ -248,7 +248,7 @@ mod tests {
             realtime: Timestamp::from_ns(raw + difference),
             uncertainty: Span::from_ns(uncertainty),
         };
-        Moment { clock, suspended: Some(Span::SECOND), device_less_raw: None }
+        Moment { clock, suspended: Some(Bounds::point(Span::SECOND)), device_less_raw: None }
     }
 
     /// Proves that the raw stamp contains the true moment however the clock was slewed meanwhile.
@@ -279,7 +279,7 @@ mod tests {
         let (before, mut after) = (reading(1_000, 50_000, 10), reading(9_000, 50_000, 10));
         let kernel = Stamps { kernel: Some(Timestamp::from_ns(55_000)), hardware: None };
         assert!(Between(before, after).stamp(kernel).is_some());
-        after.suspended = Some(Span::from_secs(3600));
+        after.suspended = Some(Bounds::point(Span::from_secs(3600)));
         assert_eq!(Between(before, after).stamp(kernel), None);
         assert_eq!(Between(before, after).stamp(Stamps::default()), None);
         after.suspended = None;

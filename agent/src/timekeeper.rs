@@ -13,7 +13,7 @@ use agent_core::nts::NtsFailure;
 use agent_core::{Action, ClockReading, Engine, EngineConfig, RefclockSample, SourceId, Steering};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
-use timebase::{Discipliner, EventKind, LeapTable, Raw, Report, Span, Timestamp};
+use timebase::{Bounds, Discipliner, EventKind, LeapTable, Raw, Report, Timestamp};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -142,7 +142,7 @@ struct Timekeeper {
     samples: mpsc::Receiver<(SourceId, RefclockSample)>,
     leap_table: watch::Receiver<Option<LeapTable>>,
     /// `None` where the kernel does not count it.
-    suspended: Option<Span>,
+    suspended: Option<Bounds>,
     report_interval: Duration,
     report_due: Instant,
     reported: Instant,
@@ -371,6 +371,8 @@ impl Timekeeper {
             self.wires.metrics.suspends.inc();
             info!("the host was suspended for {lasted}");
             self.engine.handle_suspend(reading, lasted);
+        } else {
+            self.suspended = clock::suspended_by_both(self.suspended, suspended);
         }
         self.engine.handle_clock(reading);
         let dropped = self.wires.dropped.swap(0, Ordering::Relaxed);

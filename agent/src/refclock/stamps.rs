@@ -19,7 +19,7 @@ pub(super) struct Stamps {
 #[derive(Clone, Copy, Debug)]
 struct Moment {
     clock: ClockReading,
-    suspended: Option<Span>,
+    suspended: Option<Bounds>,
 }
 
 impl Stamps {
@@ -84,7 +84,7 @@ mod tests {
                 realtime: Timestamp::from_ns(raw + difference),
                 uncertainty: Span::from_ns(10),
             };
-            stamps.push(Moment { clock, suspended: Some(Span::ZERO) });
+            stamps.push(Moment { clock, suspended: Some(Bounds::point(Span::ZERO)) });
         }
         stamps
     }
