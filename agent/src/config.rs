@@ -255,6 +255,12 @@ impl Config {
                 return wrong("refclock", format!("{}: {problem}", clock.name()));
             }
         }
+        let given = self.ntp.all_servers();
+        if !given.is_empty()
+            && let Some(problem) = self.unknown_locks(&given).into_iter().next()
+        {
+            return wrong("refclock", problem);
+        }
         let texts = [("name", self.name.as_deref().unwrap_or("")), ("service", &self.service)];
         let labels = self.labels.iter().flat_map(|(k, v)| [("labels", k.as_str()), ("labels", v)]);
         for (key, text) in texts.into_iter().chain(labels) {
@@ -263,6 +269,26 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with the reference clocks that are locked to none of `servers` and to no other clock:
+    /// they would wait for ever. Servers that are found on the host are known at the start only.
+    pub fn unknown_locks(&self, servers: &[Server]) -> Vec<String> {
+        let servers = servers.iter().map(|server| server.name.to_string());
+        // A pulse cannot number another one.
+        let clocks = self.refclock.iter().filter(|clock| clock.kind != RefclockKind::Pps);
+        let names: Vec<_> = servers.chain(clocks.map(Refclock::name)).collect();
+        let unknown =
+            |clock: &&Refclock| clock.lock.as_ref().is_some_and(|lock| !names.contains(lock));
+        let problem = |clock: &Refclock| {
+            let (name, lock) = (clock.name(), clock.lock.as_deref().unwrap_or(""));
+            let known = names.join(", ");
+            format!(
+                "{name}: lock: no source that numbers pulses is called \"{lock}\": name one of {known}, \
+                 or leave it out for the majority"
+            )
+        };
+        self.refclock.iter().filter(unknown).map(problem).collect()
     }
 
     /// The state directory, set or by default.

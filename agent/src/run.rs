@@ -340,6 +340,10 @@ fn settings(
             keys::Keys::new()
         }
     };
+    for problem in config.unknown_locks(&chosen.servers) {
+        // Inherited servers are known only now; given ones were checked.
+        warn!("refclock: {problem}");
+    }
     Ok(Settings {
         engine: EngineConfig {
             drift_limit: ntp.drift_limit(),

@@ -64,11 +64,41 @@ fn mistakes_are_named_with_key_and_line() {
         ("[[refclock]]\nkind = \"shm\"\nunit = 0\nreference-id = \"GNSS1\"", "", "reference-id"),
         ("[[refclock]]\nkind = \"shm\"\nunit = 0\npermissions = \"rw\"", "line 4", "0600"),
         ("[[refclock]]\nkind = \"shm\"\nunit = 0\nsmear = \"x\"", "line 4", "linear-24h"),
+        (
+            "[ntp]\nservers = [\"a\"]\n[[refclock]]\nkind = \"pps\"\npath = \"/dev/pps0\"\nlock = \"GSP\"",
+            "",
+            "lock: no source that numbers pulses is called \"GSP\": name one of a,",
+        ),
     ] {
         let error = parse(text).expect_err(text);
         assert!(error.contains(key), "{text}: {error}");
         assert!(error.contains(line), "{text}: {error}");
     }
+}
+
+/// Proves that a pulse can be locked to a server and to another clock, and to neither a pulse nor a name
+/// that nothing has, unless servers are found later that may have it.
+#[test]
+fn a_lock_names_a_source() {
+    let clocks = |servers: &str, lock: &str| {
+        parse(&format!(
+            "[ntp]\nservers = [{servers}]\n\
+             [[refclock]]\nkind = \"shm\"\nunit = 0\nname = \"GPS\"\n\
+             [[refclock]]\nkind = \"pps\"\npath = \"/dev/pps0\"\nlock = \"{lock}\"\n"
+        ))
+    };
+    for lock in ["GPS", "a.example", "192.0.2.1:5"] {
+        clocks("\"a.example\", \"192.0.2.1:5\"", lock).expect(lock);
+    }
+    for lock in ["gps", "/dev/pps0", "b.example", ""] {
+        let error = clocks("\"a.example\"", lock).expect_err(lock);
+        assert!(error.contains("refclock: /dev/pps0: lock: "), "{error}");
+        assert!(error.contains("one of a.example, GPS"), "{error}");
+    }
+    let inherited = clocks("", "b.example").unwrap();
+    assert_eq!(inherited.unknown_locks(&[]).len(), 1);
+    let found = Server::one("b.example".parse().unwrap());
+    assert_eq!(inherited.unknown_locks(&[found]), Vec::<String>::new());
 }
 
 /// Proves that the example of a server in the sample file is complete, says the true defaults, and is
