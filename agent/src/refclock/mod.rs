@@ -77,6 +77,9 @@ enum Garbage {
     /// The clock is not synchronised, or no leap indicator has this value.
     #[error("its leap indicator says that it is not synchronised")]
     Leap,
+    /// A clock that shows TAI, and nothing that says how far that is from UTC.
+    #[error("what TAI is less UTC is not known: set tai-offset or update the leap table")]
+    TaiOffset,
     /// The system clock was set around then, or it is too long ago.
     #[error("its moment cannot be found on the raw clock")]
     Moment,
@@ -112,6 +115,7 @@ pub(crate) fn start(
             table: table.clone(),
             refused: refused.clone(),
             stamps: Stamps::default(),
+            needs_tai_offset: Once::default(),
         };
         tokio::spawn(task.run());
     }
@@ -145,6 +149,20 @@ struct Task {
     table: watch::Receiver<Option<LeapTable>>,
     refused: Counter,
     stamps: Stamps,
+    needs_tai_offset: Once,
+}
+
+/// Something that lasts, to be said when it begins.
+#[derive(Debug, Default)]
+struct Once {
+    lasts: bool,
+}
+
+impl Once {
+    /// Whether it begins now.
+    fn begins(&mut self, lasts: bool) -> bool {
+        !std::mem::replace(&mut self.lasts, lasts) && lasts
+    }
 }
 
 impl Task {
@@ -214,6 +232,9 @@ impl Task {
                 },
             };
             let sample = given.map(|reading| reading.and_then(|reading| self.sample(&reading)));
+            if let Some(sample) = &sample {
+                self.mind_tai_offset(sample.as_ref().err());
+            }
             match sample {
                 Some(Ok(sample)) => {
                     let sent = self.samples.send((self.source, sample)).await;
@@ -230,6 +251,14 @@ impl Task {
         }
     }
 
+    /// Nothing else would say why a clock that works gives no sample.
+    fn mind_tai_offset(&mut self, garbage: Option<&Garbage>) {
+        if self.needs_tai_offset.begins(garbage == Some(&Garbage::TaiOffset)) {
+            let (address, why) = (self.clock.address(), Garbage::TaiOffset);
+            warn!(source.name = self.clock.name(), "{address} is of no use yet: {why}");
+        }
+    }
+
     /// What a device that does not speak by itself has to say.
     fn look(&self, device: &mut Device) -> io::Result<Option<Result<Reading, Garbage>>> {
         Ok(match device {
@@ -239,7 +268,7 @@ impl Task {
             Device::Phc(file) => {
                 let (against, readings) = crate::sys::phc::read(file)?;
                 let table = self.table.borrow();
-                phc::best(against, &readings, self.clock.tai_offset, table.as_ref()).map(Ok)
+                phc::best(against, &readings, self.clock.tai_offset, table.as_ref())
             }
         })
     }
@@ -277,4 +306,19 @@ fn word(bytes: &[u8], at: usize) -> [u8; 4] {
 /// Eight bytes of a structure.
 fn long(bytes: &[u8], at: usize) -> [u8; 8] {
     bytes[at..at + 8].try_into().expect("invariant: eight bytes are eight bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that what lasts is said once, and again if it comes back.
+    #[test]
+    fn what_lasts_is_said_when_it_begins() {
+        let mut once = Once::default();
+        let said = [false, true, true, false, true].map(|lasts| once.begins(lasts));
+        assert_eq!(said, [false, true, false, false, true]);
+        let why = Garbage::TaiOffset.to_string();
+        assert!(why.contains("set tai-offset or update the leap table"), "{why}");
+    }
 }

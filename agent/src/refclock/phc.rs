@@ -3,10 +3,10 @@
 use agent_core::{RefclockTime, Stamp};
 use timebase::{Leap, LeapTable, Raw, StampKind, Timestamp, Utc};
 
-use super::When;
+use super::{Garbage, When};
 use crate::sys::phc::{Against, Reading};
 
-/// The tightest of a few readings, as UTC and when it was; `None` if TAI cannot be told from UTC.
+/// The tightest of a few readings, as UTC and when it was; `None` if there is none.
 ///
 /// `tai_offset` is what the clock shows less UTC, by configuration; without it, by the table.
 pub(super) fn best(
@@ -14,15 +14,11 @@ pub(super) fn best(
     readings: &[Reading],
     tai_offset: Option<i32>,
     table: Option<&LeapTable>,
-) -> Option<super::Reading> {
+) -> Option<Result<super::Reading, Garbage>> {
     let ordered = readings.iter().filter(|reading| reading.before <= reading.after);
     let best = ordered.min_by_key(|reading| reading.after - reading.before)?;
-    let utc = match tai_offset {
-        Some(seconds) => {
-            let ns = best.device.checked_sub(i64::from(seconds).checked_mul(1_000_000_000)?)?;
-            Timestamp::<Utc>::from_ns(ns)
-        }
-        None => table?.utc_at_tai(best.device)?,
+    let Some(utc) = utc(best.device, tai_offset, table) else {
+        return Some(Err(Garbage::TaiOffset));
     };
     let at = match against {
         Against::Raw => {
@@ -34,7 +30,18 @@ pub(super) fn best(
             When::Between(Timestamp::from_ns(best.before), Timestamp::from_ns(best.after))
         }
     };
-    Some(super::Reading { at, time: RefclockTime::Utc(utc), leap: Leap::None })
+    Some(Ok(super::Reading { at, time: RefclockTime::Utc(utc), leap: Leap::None }))
+}
+
+/// `None` if TAI cannot be told from UTC.
+fn utc(device: i64, tai_offset: Option<i32>, table: Option<&LeapTable>) -> Option<Timestamp<Utc>> {
+    match tai_offset {
+        Some(seconds) => {
+            let ns = device.checked_sub(i64::from(seconds).checked_mul(1_000_000_000)?)?;
+            Some(Timestamp::from_ns(ns))
+        }
+        None => table?.utc_at_tai(device),
+    }
 }
 
 #[cfg(test)]
@@ -55,22 +62,23 @@ mod tests {
             reading(9_000, NOW + 9_000, 2_000),
         ];
         let table = LeapTable::parse(TABLE).unwrap();
-        let by_table = best(Against::Raw, &readings, None, Some(&table)).unwrap();
+        let by_table = best(Against::Raw, &readings, None, Some(&table)).unwrap().unwrap();
         let utc = |offset: i64| {
             RefclockTime::Utc(Timestamp::from_ns(NOW + 3_000 - offset * 1_000_000_000))
         };
         assert_eq!(by_table.time, utc(12));
         let When::Raw(stamp) = by_table.at else { panic!("{by_table:?}") };
         assert_eq!((stamp.earliest.as_ns(), stamp.latest.as_ns()), (4_000, 4_500));
-        let configured = best(Against::Realtime, &readings, Some(0), None).unwrap();
+        let configured = best(Against::Realtime, &readings, Some(0), None).unwrap().unwrap();
         assert_eq!(configured.time, utc(0));
         assert_eq!(
             configured.at,
             When::Between(Timestamp::from_ns(4_000), Timestamp::from_ns(4_500))
         );
-        assert_eq!(best(Against::Raw, &readings, None, None), None);
+        let nothing_tells = Some(Err(Garbage::TaiOffset));
+        assert_eq!(best(Against::Raw, &readings, None, None), nothing_tells);
         assert_eq!(best(Against::Raw, &[], Some(0), None), None);
         let expired = reading(0, 1_900_000_000_000_000_000, 0);
-        assert_eq!(best(Against::Raw, &[expired], None, Some(&table)), None);
+        assert_eq!(best(Against::Raw, &[expired], None, Some(&table)), nothing_tells);
     }
 }
