@@ -17,6 +17,27 @@ const OTHERS_READ: u32 = 0o004;
 /// Symmetric keys by their number.
 pub type Keys = BTreeMap<u32, SymmetricKey>;
 
+/// What a file of keys holds.
+#[derive(Debug, Default)]
+pub struct KeyFile {
+    /// The keys that can be used.
+    pub keys: Keys,
+    /// Numbers of those that cannot, with their type, if it is one that others know.
+    unsupported: BTreeMap<u32, Option<&'static str>>,
+}
+
+/// Types that chrony takes and this agent does not. A word that is none of them is not repeated: it may
+/// be a part of a secret.
+const OTHER_TYPES: [&str; 8] =
+    ["SHA384", "SHA512", "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512", "TIGER", "WHIRLPOOL"];
+
+/// What one line holds.
+enum Entry {
+    Nothing,
+    Key(SymmetricKey),
+    Unsupported(u32, Option<&'static str>),
+}
+
 /// Why a file of keys cannot be used. Never says what a key is.
 #[derive(Debug, Error)]
 pub enum KeysError {
@@ -32,6 +53,16 @@ pub enum KeysError {
         line: usize,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A server's key is of a type that only other programs know.
+    #[error("{server}: key {id} is of {algorithm}, which is not supported: use AES128")]
+    Unsupported {
+        /// The server.
+        server: String,
+        /// The number of its key.
+        id: u32,
+        /// Its type.
+        algorithm: String,
     },
     /// A server's key is nowhere.
     #[error("{server}: there is no key {id} {place}")]
@@ -51,9 +82,15 @@ pub fn for_servers(servers: &[Server], file: Option<&Path>) -> Result<Keys, Keys
     if wanted().next().is_none() {
         return Ok(Keys::new());
     }
-    let keys = file.map_or_else(|| Ok(Keys::new()), load)?;
+    let KeyFile { keys, unsupported } = file.map_or_else(|| Ok(KeyFile::default()), load)?;
     for (server, id) in wanted() {
         let Some(key) = keys.get(&id) else {
+            if let Some(algorithm) = unsupported.get(&id) {
+                let server = server.name.to_string();
+                let unknown = || "an unknown type".to_owned();
+                let algorithm = algorithm.map_or_else(unknown, |word| format!("type {word}"));
+                return Err(KeysError::Unsupported { server, id, algorithm });
+            }
             let place = match file {
                 Some(file) => format!("in {}", file.display()),
                 None => "and no ntp.keys-file".to_owned(),
@@ -69,7 +106,7 @@ pub fn for_servers(servers: &[Server], file: Option<&Path>) -> Result<Keys, Keys
 }
 
 /// Reads the file, and warns if more people can read it than should.
-pub fn load(file: &Path) -> Result<Keys, KeysError> {
+pub fn load(file: &Path) -> Result<KeyFile, KeysError> {
     let unreadable = |error| KeysError::Read(file.to_owned(), error);
     let text = fs::read_to_string(file).map_err(unreadable)?;
     let mode = fs::metadata(file).map_err(unreadable)?.mode();
@@ -77,24 +114,27 @@ pub fn load(file: &Path) -> Result<Keys, KeysError> {
         let file = file.display();
         warn!("{file}: everybody on this host can read the keys in it (chmod o-r {file})");
     }
-    let mut keys = Keys::new();
+    let KeyFile { mut keys, mut unsupported } = KeyFile::default();
     for (line, text) in (1..).zip(text.lines()) {
-        match key(text) {
-            Ok(Some(key)) => {
+        match entry(text) {
+            Ok(Entry::Key(key)) => {
                 keys.insert(key.id(), key);
             }
-            Ok(None) => {}
+            Ok(Entry::Unsupported(id, algorithm)) => {
+                unsupported.insert(id, algorithm);
+            }
+            Ok(Entry::Nothing) => {}
             Err(problem) => return Err(KeysError::Line { file: file.to_owned(), line, problem }),
         }
     }
-    Ok(keys)
+    Ok(KeyFile { keys, unsupported })
 }
 
-/// `ID [TYPE] [HEX:|ASCII:]SECRET`; nothing for a comment, and for a type that only other programs know.
-fn key(line: &str) -> Result<Option<SymmetricKey>, &'static str> {
+/// `ID [TYPE] [HEX:|ASCII:]SECRET`, or a comment.
+fn entry(line: &str) -> Result<Entry, &'static str> {
     let line = line.trim();
     if line.is_empty() || line.starts_with(['#', '!', ';', '%']) {
-        return Ok(None);
+        return Ok(Entry::Nothing);
     }
     let words: Vec<_> = line.split_whitespace().collect();
     let (id, algorithm, secret) = match words.as_slice() {
@@ -108,11 +148,13 @@ fn key(line: &str) -> Result<Option<SymmetricKey>, &'static str> {
         Some(("ASCII", text)) => text.as_bytes().to_vec(),
         _ => secret.as_bytes().to_vec(),
     };
-    let Some(algorithm) = KeyAlgorithm::from_word(&algorithm.to_ascii_uppercase()) else {
-        return Ok(None);
+    let word = algorithm.to_ascii_uppercase();
+    let Some(algorithm) = KeyAlgorithm::from_word(&word) else {
+        let known = OTHER_TYPES.into_iter().find(|other| *other == word);
+        return Ok(Entry::Unsupported(id, known));
     };
     SymmetricKey::new(id, algorithm, secret)
-        .map(Some)
+        .map(Entry::Key)
         .ok_or("the key has another length than its type needs, or the number 0")
 }
 
@@ -137,9 +179,9 @@ mod tests {
             std::env::temp_dir().join(format!("truechimer-keys-{test}-{}", std::process::id()));
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        let keys = load(&file).map_err(|error| error.to_string());
+        let read = load(&file).map_err(|error| error.to_string());
         fs::remove_file(&file).unwrap();
-        keys
+        read.map(|read| read.keys)
     }
 
     /// Proves that keys are read as chrony writes them, that comments and types of other programs are
@@ -185,5 +227,24 @@ mod tests {
         let keyed = Server { key: Some(7), ..plain };
         let error = for_servers(&[keyed], None).unwrap_err().to_string();
         assert_eq!(error, "a.example: there is no key 7 and no ntp.keys-file");
+    }
+
+    /// Proves that a key which is there, but of a type that is not supported, is not called missing; and
+    /// that a word which may be a part of a secret is not repeated.
+    #[test]
+    fn a_key_of_an_unsupported_type_is_named_with_its_type() {
+        let file =
+            std::env::temp_dir().join(format!("truechimer-keys-type-{}", std::process::id()));
+        fs::write(&file, "5 SHA512 HEX:00\n6 5ec2e7 5ec2e7\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let error = |id| {
+            let server = Server { key: Some(id), ..Server::one("a.example".parse().unwrap()) };
+            for_servers(&[server], Some(&file)).unwrap_err().to_string()
+        };
+        let supported = "is not supported: use AES128";
+        assert_eq!(error(5), format!("a.example: key 5 is of type SHA512, which {supported}"));
+        assert_eq!(error(6), format!("a.example: key 6 is of an unknown type, which {supported}"));
+        assert!(error(7).contains("there is no key 7 in "));
+        fs::remove_file(file).unwrap();
     }
 }
