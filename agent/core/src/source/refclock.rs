@@ -76,9 +76,12 @@ impl Source {
         }
         let utc: Timestamp<Utc> = match sample.time {
             RefclockTime::Utc(utc) => utc,
-            RefclockTime::Pulse => window
-                .or(own)
-                .and_then(|window| second_at(&sample.at, window, refclock.config().offset))
+            // Where the other sources are too vague to tell one second from the next, the own history,
+            // which was numbered when they were not, still does.
+            RefclockTime::Pulse => [window, own]
+                .into_iter()
+                .flatten()
+                .find_map(|window| second_at(&sample.at, window, refclock.config().offset))
                 .ok_or(Refused::Unnumbered)?,
         };
         refclock.take(sample, utc);
@@ -101,6 +104,58 @@ impl Source {
             }
             Some(None) => self.missed(now, others_heard),
             None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{SourceOptions, Stamp};
+    use timebase::{Leap, StampKind};
+
+    fn pulse(second: i64) -> RefclockSample {
+        RefclockSample {
+            at: Stamp::exact(Timestamp::from_ns(second * 1_000_000_000), StampKind::Kernel),
+            time: RefclockTime::Pulse,
+            uncertainty: Span::ZERO,
+            leap: Leap::None,
+        }
+    }
+
+    /// Proves that a pulse whose history numbers the next one is not refused because the other sources
+    /// are too vague to do it.
+    #[test]
+    fn a_vague_window_leaves_the_number_to_the_own_history() {
+        let config = RefclockConfig {
+            name: "PPS".into(),
+            address: "/dev/pps0".into(),
+            kind: SourceKind::Pps,
+            reference_id: *b"PPS\0",
+            poll_log2: 0,
+            precision: Span::MICROSECOND,
+            delay: Span::MILLISECOND,
+            offset: Span::ZERO,
+            lock: None,
+            options: SourceOptions::default(),
+        };
+        let engine = EngineConfig::default();
+        let start = Timestamp::from_ns(0);
+        let mut source = Source::new_refclock(SourceId(0), config, &engine, start);
+        let around = |radius| Some(Bounds::around(-Span::from_secs(7), Span::from_millis(radius)));
+        let mut handle = |second, window| {
+            let sample = pulse(second);
+            let now = sample.at.latest + Span::MILLISECOND;
+            let outcome = source.handle_sample(now, &sample, window, engine.max_root_distance);
+            source.poll_refclock(now, None);
+            outcome
+        };
+        assert_eq!(handle(1, around(600)), Err(Refused::Unnumbered));
+        for second in 2..20 {
+            assert_eq!(handle(second, around(10)), Ok(()));
+        }
+        for second in 20..40 {
+            assert_eq!(handle(second, around(600)), Ok(()));
         }
     }
 }
