@@ -1,14 +1,15 @@
 use std::collections::VecDeque;
 
 use agent_core::{ClockReading, Stamp};
-use timebase::{Bounds, Host, Raw, Span, StampKind, Timestamp};
+use timebase::{Bounds, Host, Ppb, Raw, Span, StampKind, Timestamp};
 
 use crate::sys::clock;
 
 /// Clock readings kept: samples older than these are of no use.
 const KEPT: usize = 32;
-/// How far the two clocks can move apart between two readings without the clock having been set.
-const STEP_BETWEEN_READINGS: Span = Span::from_ns(500_000);
+/// The system clock can be slewed by a tenth, and by some more with all that can be added to that: what
+/// moves faster was set.
+const FASTEST_SLEW: Ppb = Ppb::from_ppm(102_000);
 
 /// Turns stamps of the system clock into stamps of the raw one, by what both showed before and after.
 #[derive(Debug, Default)]
@@ -54,11 +55,15 @@ impl Stamps {
         if clock::suspended_between(readings[first].suspended, readings[last].suspended).is_some() {
             return None;
         }
-        let hull = between()
-            .map(|moment| Bounds::around(moment.clock.difference(), moment.clock.uncertainty))
-            .reduce(Bounds::hull)?;
-        let gaps = i64::try_from(last - first).unwrap_or(i64::MAX).max(1);
-        if hull.width() > STEP_BETWEEN_READINGS.times(gaps) {
+        let differences = || {
+            between()
+                .map(|moment| Bounds::around(moment.clock.difference(), moment.clock.uncertainty))
+        };
+        // Whatever the clock did between the readings, the stamp becomes as wide as that.
+        let hull = differences().reduce(Bounds::hull)?;
+        let blur = differences().map(Bounds::width).max()?;
+        let elapsed = readings[last].clock.raw - readings[first].clock.raw;
+        if hull.width() > FASTEST_SLEW.over(elapsed) + blur.times(2) {
             return None;
         }
         let on_raw = |stamp: Timestamp<Host>, difference: Span| -> Timestamp<Raw> {
@@ -106,6 +111,14 @@ mod tests {
         ]);
         assert_eq!(on_raw(&stamps, 2_400_000), Some((1_499_890, 1_500_010)));
         assert_eq!(on_raw(&stamps, 3_400_000), Some((2_499_890, 2_499_910)));
+    }
+
+    /// Proves that a clock which is slewed as fast as clocks can be makes stamps wider, not useless.
+    #[test]
+    fn a_fast_slew_makes_stamps_wider() {
+        // A tenth faster, in half a second.
+        let stamps = stamps(&[(0, 900_000), (500_000_000, 900_000 + 50_000_000)]);
+        assert_eq!(on_raw(&stamps, 300_900_000), Some((249_999_990, 300_000_010)));
     }
 
     /// Proves that a stamp of before the first reading, of after the last, or of around a step gives
