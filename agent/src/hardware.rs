@@ -1,7 +1,8 @@
 //! Which hardware clock stamps the packets of a local address, if any.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,14 @@ const LOOK_AGAIN: Span = Span::from_secs(64);
 #[derive(Debug)]
 pub(crate) struct Hardware {
     policy: HardwareTimestamps,
-    known: Mutex<BTreeMap<IpAddr, Known>>,
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    known: BTreeMap<IpAddr, Known>,
+    /// Clocks that were announced as used, by path.
+    told: BTreeSet<String>,
 }
 
 /// What was found at an address.
@@ -33,9 +41,8 @@ struct Known {
 
 impl Hardware {
     pub(crate) fn new(policy: HardwareTimestamps) -> Self {
-        let none = !Path::new("/dev/ptp0").exists();
-        let policy = if none { HardwareTimestamps::Off } else { policy };
-        Self { policy, known: Mutex::default() }
+        let policy = if has_clocks(Path::new("/dev")) { policy } else { HardwareTimestamps::Off };
+        Self { policy, found: Mutex::default() }
     }
 
     /// The clock that stamps what leaves from and comes to `address`, which is asked for only if needed.
@@ -43,19 +50,23 @@ impl Hardware {
         if self.policy == HardwareTimestamps::Off {
             return None;
         }
-        let (address, now) = (address()?, clock::raw());
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.get(&address);
-        if let Some(known) = before.filter(|known| now - known.at < LOOK_AGAIN) {
+        self.clock_at(clock::raw(), address()?)
+    }
+
+    fn clock_at(&self, now: Timestamp<Raw>, address: IpAddr) -> Option<Arc<File>> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let Found { known, told } = &mut *found;
+        // Addresses come and go: what is kept of each holds a device open.
+        known.retain(|_, known| now - known.at < LOOK_AGAIN);
+        if let Some(known) = known.get(&address) {
             return known.clock.clone();
         }
-        let was_used = before.is_some_and(|known| known.clock.is_some());
-        let clock = self.look(address, was_used).map(Arc::new);
+        let clock = self.look(address, told).map(Arc::new);
         known.insert(address, Known { at: now, clock: clock.clone() });
         clock
     }
 
-    fn look(&self, address: IpAddr, was_used: bool) -> Option<File> {
+    fn look(&self, address: IpAddr, told: &mut BTreeSet<String>) -> Option<File> {
         let interface = nic::with_address(address)?;
         let ability = nic::ability(&interface).ok()?;
         let may_switch_on = self.policy == HardwareTimestamps::Configure;
@@ -73,17 +84,26 @@ impl Hardware {
         let path = format!("/dev/ptp{}", ability.clock()?);
         match phc::open(Path::new(&path)) {
             Ok(clock) => {
-                if !was_used {
+                if told.insert(path.clone()) {
                     info!("packets through {interface} are stamped by its hardware ({path})");
                 }
                 Some(clock)
             }
             Err(error) => {
+                told.remove(&path);
                 warn!("{interface} stamps packets, but its clock cannot be read ({path}: {error})");
                 None
             }
         }
     }
+}
+
+/// Whether there is any `ptpN`: they are numbered as they appear, and the first may have gone.
+fn has_clocks(devices: &Path) -> bool {
+    let names =
+        fs::read_dir(devices).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let number = |name: &OsString| name.to_str()?.strip_prefix("ptp")?.parse::<u32>().ok();
+    names.into_iter().any(|name| number(&name).is_some())
 }
 
 /// `hardware clock − raw` now, where `realtime − raw` is as given: by the tightest of a few readings.
@@ -130,6 +150,33 @@ mod tests {
     fn off_is_off() {
         let hardware = Hardware::new(HardwareTimestamps::Off);
         assert!(hardware.clock(|| Some(IpAddr::from([127, 0, 0, 1]))).is_none());
-        assert!(hardware.known.lock().unwrap().is_empty());
+        assert!(hardware.found.lock().unwrap().known.is_empty());
+    }
+
+    /// Proves that nothing is kept of an address that is no longer asked about.
+    #[test]
+    fn addresses_of_the_past_are_forgotten() {
+        let hardware = Hardware { policy: HardwareTimestamps::Auto, found: Mutex::default() };
+        for minute in 0..10 {
+            let now = Timestamp::from_ns(0) + Span::from_secs(60 * minute);
+            // No host has these (RFC 5737).
+            let address = IpAddr::from([192, 0, 2, u8::try_from(minute).unwrap()]);
+            assert!(hardware.clock_at(now, address).is_none());
+        }
+        assert_eq!(hardware.found.lock().unwrap().known.len(), 2);
+    }
+
+    /// Proves that a host whose only clock is not the first has one.
+    #[test]
+    fn any_clock_will_do() {
+        let devices =
+            std::env::temp_dir().join(format!("truechimer-devices-{}", std::process::id()));
+        fs::create_dir_all(&devices).unwrap();
+        fs::write(devices.join("ptp_kvm"), "").unwrap();
+        assert!(!has_clocks(&devices));
+        fs::write(devices.join("ptp1"), "").unwrap();
+        assert!(has_clocks(&devices));
+        fs::remove_dir_all(&devices).unwrap();
+        assert!(!has_clocks(&devices));
     }
 }
