@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent_core::{ClockReading, SendToken, SourceId, Stamp};
@@ -15,7 +16,7 @@ use timebase::{Bounds, Host, Raw, Span, StampKind, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, trace};
+use tracing::{debug, trace, warn};
 
 use crate::hardware::{self, Hardware};
 use crate::sys::clock;
@@ -29,6 +30,9 @@ const STEP_BETWEEN_READINGS: Span = Span::from_ns(500_000);
 /// Datagrams taken from one socket. Only the server asked can send to it, so more than a few means a
 /// broken or hostile one.
 const MAX_DATAGRAMS: usize = 8;
+
+/// Whether it was said that an IPv6 address is of no use: on a host without IPv6 none is.
+static IPV6_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// What an exchange has to tell the engine.
 #[derive(Debug)]
@@ -90,6 +94,11 @@ async fn exchange(
         Ok(socket) => socket,
         Err(error) => {
             debug!(source.addr = %server, "no socket to {server}: {error}");
+            if server.is_ipv6() && !IPV6_TOLD.swap(true, Ordering::Relaxed) {
+                warn!(
+                    "no way to the IPv6 address {server} ({error}): other addresses of a name are tried"
+                );
+            }
             let _ = heard.send(Heard::Failed(token)).await;
             let _ = heard.send(Heard::Unreachable(source)).await;
             return;

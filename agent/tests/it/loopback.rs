@@ -113,6 +113,29 @@ async fn every_window_contains_the_truth_beside_garbage() {
     child.wait().unwrap();
 }
 
+/// Proves that IPv6 addresses which this host cannot use are said to be so in one line for all of them.
+#[tokio::test]
+async fn useless_ipv6_addresses_are_told_once() {
+    let folder = Folder::new();
+    let log = folder.path().join("agent.log");
+    // No host can reach a link-local address without being told the link.
+    let _running = Process::start(
+        agent()
+            .args(["run", "--poll", "0", "--server", "[fe80::1]", "--server", "[fe80::2]"])
+            .args(["--observe", "off", "--log-format", "json", "--log", "debug", "--state-dir"])
+            .arg(folder.path().join("state"))
+            .stderr(File::create(&log).unwrap()),
+    );
+    let text = || fs::read_to_string(&log).unwrap();
+    eventually("both addresses are tried twice", || {
+        let text = text();
+        let tried = |address| text.matches(&format!("no socket to [{address}]")).count() >= 2;
+        (tried("fe80::1") && tried("fe80::2")).then_some(())
+    })
+    .await;
+    assert_eq!(text().matches("IPv6 address").count(), 1, "{}", text());
+}
+
 /// Proves that `status` shows the running agent's window and sources as a table and as JSON, that its
 /// metrics and health answer, and that it needs no privilege to touch a clock.
 #[tokio::test]
