@@ -19,6 +19,7 @@ mod fast_crystal;
 mod first_to_answer_lies;
 mod flapping_server;
 mod forger;
+mod frozen_machine;
 mod heated_in_holdover;
 mod heavy_tail;
 mod hidden_liar;

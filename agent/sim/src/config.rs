@@ -46,6 +46,9 @@ pub enum Fault {
         /// Whether the agent is told, as its shell is by CLOCK_BOOTTIME.
         noticed: bool,
     },
+    /// A virtual machine is stopped for so long, or goes on from a snapshot that old: all its clocks stand
+    /// still, packets that come are lost, and nothing tells.
+    Freeze(Span),
     /// Every source stops answering.
     SourcesDie,
     /// Every source answers again.

@@ -257,6 +257,11 @@ impl SimHost {
                     up.suspend(at, lasts, noticed);
                 }
             }
+            Fault::Freeze(lasts) => {
+                if let Some(up) = self.up.as_mut().filter(|up| up.idle_until <= at) {
+                    up.freeze(at, lasts);
+                }
+            }
             Fault::SourcesDie => {
                 self.sources_dead = true;
                 set_answering(links, Answering::Not);

@@ -121,16 +121,20 @@ impl Running {
 
     /// The host sleeps from `at` on; on waking, the hardware clock sets the system clock right.
     pub(super) fn suspend(&mut self, at: Timestamp<Utc>, lasts: Span, noticed: bool) {
-        self.reading(at);
-        let wakes = at + lasts;
-        self.oscillator.sleep(wakes);
+        self.freeze(at, lasts);
         self.clock.step(lasts);
-        // Packets that arrive at a sleeping host are lost; requests reach their servers all the same.
-        self.flying.retain(|(arrives, _), flying| *arrives > wakes || flying.to.is_some());
-        let reading = self.reading(wakes);
+        let reading = self.reading(self.idle_until);
         if noticed {
             self.engine.handle_suspend(reading, lasts);
         }
+    }
+
+    pub(super) fn freeze(&mut self, at: Timestamp<Utc>, lasts: Span) {
+        self.reading(at);
+        let wakes = at + lasts;
+        self.oscillator.sleep(wakes);
+        // Packets that arrive at a sleeping host are lost; requests reach their servers all the same.
+        self.flying.retain(|(arrives, _), flying| *arrives > wakes || flying.to.is_some());
         self.idle_until = wakes;
     }
 
