@@ -311,6 +311,7 @@ impl Source {
 
     /// What a datagram tells. Its exact word about the exchange before may be refused by itself.
     fn take(&mut self, answers: &Answers) -> Result<(), Refused> {
+        let on_probation = self.track.contradictory();
         let precise = answers
             .precise
             .map_or(Ok(Taken::Agrees), |precise| precise.and_then(|answer| self.learn(&answer)));
@@ -327,11 +328,21 @@ impl Source {
         self.chances_missed = 0;
         self.client.set_need(self.need());
         if fresh == Taken::Contradicts || precise == Ok(Taken::Contradicts) {
-            self.client.hurry(at);
+            self.look_closer(at, on_probation);
         }
         precise?;
         self.accepted += 1;
         Ok(())
+    }
+
+    /// It contradicted itself. One burst tells whether it has settled; a source that goes on contradicting
+    /// itself (several servers behind one address) does so however often it is asked.
+    fn look_closer(&mut self, at: Timestamp<Raw>, on_probation: bool) {
+        if on_probation {
+            self.client.watch();
+        } else {
+            self.client.hurry(at);
+        }
     }
 
     fn learn(&mut self, answer: &Answer) -> Result<Taken, Refused> {

@@ -8,6 +8,7 @@ mod support;
 
 mod all_servers_die;
 mod asymmetric_path;
+mod balanced_back_ends;
 mod daily_swing_at_long_polls;
 mod dead_server;
 mod duplicates;

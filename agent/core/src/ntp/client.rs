@@ -24,6 +24,8 @@ pub(crate) struct Client {
     interleaving: Interleaving,
     request: Option<Request>,
     serial: u64,
+    /// When the last request was made.
+    asked: Option<Timestamp<Raw>>,
     /// When to ask next, while no request is out.
     next: Timestamp<Raw>,
     denied: bool,
@@ -90,6 +92,7 @@ impl Client {
             interleaving: Interleaving::new(config.interleaved),
             request: None,
             serial: 0,
+            asked: None,
             next: now,
             denied: false,
             unproven: false,
@@ -151,10 +154,17 @@ impl Client {
         self.poll.set_need(need);
     }
 
-    /// Ask more closely for a while, beginning now.
+    /// Ask more closely for a while, beginning as soon as the server can be asked again.
     pub(crate) fn hurry(&mut self, now: Timestamp<Raw>) {
         self.poll.hurry();
-        self.next = self.next.min(now + Span::MILLISECOND);
+        // Whatever goes wrong how often, a server is not asked faster than in a burst, nor than it allows.
+        let soonest = self.asked.map_or(now, |asked| asked + self.poll.soonest());
+        self.next = self.next.min(now + Span::MILLISECOND).max(soonest);
+    }
+
+    /// Ask more closely for a while, beginning with the poll that is planned.
+    pub(crate) fn watch(&mut self) {
+        self.poll.watch();
     }
 
     /// The raw clock stood still for a while: an answer to the request that is out would be measured too
@@ -238,6 +248,7 @@ impl Client {
         }
         let packet = self.authentication.seal(header.encode().to_vec(), nonces)?;
         self.serial += 1;
+        self.asked = Some(now);
         let serial = self.serial;
         let request = Request { serial, transmit, receive, asked: now, sent: None, answer: None };
         self.request = Some(request);

@@ -117,13 +117,28 @@ impl Poll {
         self.floor = self.current;
     }
 
-    /// Something changed: look closely for a while.
+    /// Something changed: look closely for a while, beginning with a burst.
     pub(super) fn hurry(&mut self) {
-        self.faster();
-        self.streak = 0;
-        if self.floor == POLL_RANGE.0 {
+        self.watch();
+        if !self.is_limited() {
             self.burst = BURST - 1;
         }
+    }
+
+    /// Something changed: look closely for a while.
+    pub(super) fn watch(&mut self) {
+        self.faster();
+        self.streak = 0;
+    }
+
+    /// The least time from one request to the next, for whatever reason it is made.
+    pub(super) fn soonest(&self) -> Span {
+        if self.is_limited() { interval(self.floor) } else { BURST_SPACING.min(interval(self.min)) }
+    }
+
+    /// Whether the server has ever asked to be asked more rarely.
+    fn is_limited(&self) -> bool {
+        self.floor > POLL_RANGE.0
     }
 
     /// Time from the last request to the next, using up one request of a burst.
@@ -132,7 +147,7 @@ impl Poll {
             self.burst -= 1;
             return BURST_SPACING.min(interval(self.current));
         }
-        let answers = self.reach & 1 == 1 && self.floor == POLL_RANGE.0;
+        let answers = self.reach & 1 == 1 && !self.is_limited();
         if self.bursts && answers && self.interval() >= BURST_FROM {
             self.burst = BURST - 1;
         }
@@ -140,7 +155,7 @@ impl Poll {
         // below what a RATE kiss demanded.
         let whole = interval(self.current);
         let shorter = (whole.as_ns() >> 4) as f64 * random.unit();
-        if self.floor > POLL_RANGE.0 {
+        if self.is_limited() {
             return whole;
         }
         whole - Span::from_ns(shorter as i64)
