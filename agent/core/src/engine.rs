@@ -183,7 +183,7 @@ impl Engine {
         let heard = self.last_heard();
         let source = self.sources.get_mut(usize::from(token.source().0));
         let answered =
-            source.is_some_and(|source| source.handle_sent(&token, sent, &mut self.random));
+            source.is_some_and(|source| source.handle_sent(&token, sent, heard, &mut self.random));
         if self.last_heard() != heard {
             self.learn_rate();
         }
@@ -214,8 +214,9 @@ impl Engine {
         received: Stamp,
     ) -> Result<(), Refused> {
         self.at(now);
+        let heard = self.last_heard();
         let source = self.sources.get_mut(usize::from(source.0)).ok_or(Refused::UnknownSource)?;
-        let outcome = source.handle_datagram(now, bytes, received, &mut self.random);
+        let outcome = source.handle_datagram(now, bytes, received, heard, &mut self.random);
         if !outcome.is_err_and(is_noise) {
             self.learn_rate();
             self.reassess();

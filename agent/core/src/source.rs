@@ -222,15 +222,16 @@ impl Source {
         &mut self,
         token: &SendToken,
         sent: Stamp,
+        others_heard: Option<Timestamp<Raw>>,
         random: &mut Random,
     ) -> bool {
         let outcome = self.client.handle_sent(token, sent, random);
         let answered = outcome.is_some();
         if let Some(outcome) = outcome {
-            // The datagram was already counted as taken; a refusal is counted by `take`.
+            // The datagram was already told to be taken; a refusal is counted all the same.
             let _: Result<(), Refused> = outcome
                 .and_then(|answers| self.take(&answers))
-                .map_err(|refused| self.refuse(refused, sent.latest));
+                .map_err(|refused| self.refuse_answer(refused, sent.latest, others_heard));
         }
         answered
     }
@@ -252,12 +253,13 @@ impl Source {
         now: Timestamp<Raw>,
         bytes: &[u8],
         received: Stamp,
+        others_heard: Option<Timestamp<Raw>>,
         random: &mut Random,
     ) -> Result<(), Refused> {
         self.client
             .handle_datagram(bytes, received, random)
             .and_then(|answers| answers.map_or(Ok(()), |answers| self.take(&answers)))
-            .map_err(|refused| self.refuse(refused, now))
+            .map_err(|refused| self.refuse_answer(refused, now, others_heard))
     }
 
     /// The raw clock has jumped against UTC: forget, and ask at once.
@@ -370,6 +372,22 @@ impl Source {
             _ => {}
         }
         refused
+    }
+
+    /// As [`refuse`](Self::refuse), for what came in answer to a request. If it is authentic, nothing
+    /// better will come: the source has been asked in vain.
+    fn refuse_answer(
+        &mut self,
+        refused: Refused,
+        now: Timestamp<Raw>,
+        others_heard: Option<Timestamp<Raw>>,
+    ) -> Refused {
+        match refused {
+            // Without proof of its sender, it leaves the request waiting for an answer.
+            Refused::Kiss(_) if !self.client.is_waiting() => self.missed(now, others_heard),
+            _ => {}
+        }
+        self.refuse(refused, now)
     }
 
     fn missed(&mut self, now: Timestamp<Raw>, others_heard: Option<Timestamp<Raw>>) {

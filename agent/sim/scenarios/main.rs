@@ -47,6 +47,7 @@ mod reordering;
 mod route_change;
 mod rush_hour;
 mod server_slews_within_its_claim;
+mod server_without_time;
 mod slewed_clock;
 mod slow_liar;
 mod slow_warming_in_holdover;

@@ -144,6 +144,11 @@ impl Client {
         self.header.as_ref()
     }
 
+    /// Whether a request is out that was not answered yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.request.is_some()
+    }
+
     /// Whether the newest answer was interleaved.
     pub(crate) fn interleaved(&self) -> bool {
         self.interleaved
@@ -306,8 +311,9 @@ impl Client {
             return Err(refused);
         }
         // Stratum 0 only counts after these checks: nobody else can silence a server for us.
-        if packet.stratum == 0 {
-            return Err(Refused::Kiss(self.kissed(&packet, random)));
+        if let Some(kiss) = Kiss::of(&packet) {
+            self.kissed(kiss, random);
+            return Err(Refused::Kiss(kiss));
         }
         let received = Received { packet, at, interleaved };
         match request.sent {
@@ -343,8 +349,9 @@ impl Client {
         self.next = asked + self.poll.next_interval(random);
     }
 
-    fn kissed(&mut self, packet: &Packet, random: &mut Random) -> Kiss {
-        let kiss = Kiss::from_reference_id(packet.reference_id);
+    fn kissed(&mut self, kiss: Kiss, random: &mut Random) {
+        self.unproven = false;
+        self.poll.refused();
         match kiss {
             Kiss::Deny | Kiss::Restrict => self.denied = true,
             Kiss::Rate => self.poll.asked_too_often(),
@@ -352,7 +359,6 @@ impl Client {
         }
         let asked = self.request.as_ref().map_or(self.next, |request| request.asked);
         self.schedule(asked, random);
-        kiss
     }
 
     fn complete(

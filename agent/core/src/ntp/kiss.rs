@@ -1,5 +1,9 @@
 use core::fmt;
 
+use timebase::Leap;
+
+use super::Packet;
+
 /// A kiss code: why a server does not want to answer (RFC 5905 section 7.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kiss {
@@ -16,6 +20,16 @@ pub enum Kiss {
 }
 
 impl Kiss {
+    /// The kiss that an authentic answer is, if it is one. Servers that have no time yet answer with
+    /// stratum 0 as well, and some word such as INIT: where the leap indicator says so and the word asks
+    /// for nothing, that is all it means.
+    pub(super) fn of(packet: &Packet) -> Option<Self> {
+        let kiss = Self::from_reference_id(packet.reference_id);
+        let only_without_time =
+            matches!(kiss, Self::Other(_)) && packet.leap == Leap::Unsynchronised;
+        (packet.stratum == 0 && !only_without_time).then_some(kiss)
+    }
+
     /// The kiss in the reference id field of a stratum 0 packet.
     pub fn from_reference_id(id: u32) -> Self {
         match &id.to_be_bytes() {

@@ -110,6 +110,17 @@ impl Poll {
         }
     }
 
+    /// A kiss came instead of an answer. That is a miss, but no reason to ask sooner.
+    pub(super) fn refused(&mut self) {
+        self.reach <<= 1;
+        self.streak = 0;
+        self.burst = 0;
+        self.misses = self.misses.saturating_add(1);
+        if self.unreachable() && self.misses.is_multiple_of(2) {
+            self.slower(self.max);
+        }
+    }
+
     /// RATE (RFC 5905 section 7.4): at least double the interval, and never go below again.
     pub(super) fn asked_too_often(&mut self) {
         self.burst = 0;
@@ -226,6 +237,20 @@ mod tests {
         poll.hurry();
         let mut random = Random::from_number(1, 1);
         assert_eq!(poll.next_interval(&mut random), Span::from_secs(128));
+    }
+
+    #[test]
+    fn a_kiss_is_a_miss_and_hastens_nothing() {
+        let mut poll = poll(4, 10, true);
+        (0..64).for_each(|_| poll.answered());
+        assert_eq!((poll.current(), poll.soonest()), (10, BURST_SPACING));
+        poll.refused();
+        assert_eq!((poll.current(), poll.reach()), (10, 0xfe));
+        poll.asked_too_often();
+        assert_eq!((poll.current(), poll.soonest()), (11, Span::from_secs(2048)));
+        (0..7).for_each(|_| poll.refused());
+        assert!(poll.unreachable());
+        assert!(poll.current() >= 11);
     }
 
     #[test]
