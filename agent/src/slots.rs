@@ -490,4 +490,19 @@ mod tests {
         assert_eq!(looked_up_when_bad(clock), []);
         assert_eq!(looked_up_when_bad(member), [member]);
     }
+
+    /// Proves that a pool's member is replaced for what is wrong with it, and not for what is not its
+    /// fault.
+    #[test]
+    fn a_member_is_of_no_use_by_its_own_fault() {
+        for (why, useless) in [
+            (Unusable::BadStamps, true),
+            (Unusable::Unsynchronised, true),
+            (Unusable::Contradictory, true),
+            (Unusable::NoAnswerYet, false),
+            (Unusable::Oscillator, false),
+        ] {
+            assert_eq!(is_useless(Verdict::Unusable(why)), useless, "{why:?}");
+        }
+    }
 }

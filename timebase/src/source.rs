@@ -163,6 +163,8 @@ pub enum Unusable {
     Stratum,
     /// It claims a root distance beyond the limit.
     RootDistance,
+    /// Its stamps cannot be true: it answers before it is asked, or says so, or leaves them out.
+    BadStamps,
     /// It asked to be left alone (kiss code DENY or RSTR).
     Denied,
     /// Its answers contradict its own earlier answers.
@@ -184,7 +186,7 @@ pub enum Unusable {
 }
 
 /// Every verdict with its reason, as one list for codecs and documentation.
-const VERDICTS: [(Verdict, &str); 18] = [
+const VERDICTS: [(Verdict, &str); 19] = [
     (Verdict::Selected, "selected"),
     (Verdict::Combined, "combined"),
     (Verdict::Outlier, "outlier"),
@@ -194,6 +196,7 @@ const VERDICTS: [(Verdict, &str); 18] = [
     (Verdict::Unusable(Unusable::Unsynchronised), "unsynchronised"),
     (Verdict::Unusable(Unusable::Stratum), "bad-stratum"),
     (Verdict::Unusable(Unusable::RootDistance), "root-distance"),
+    (Verdict::Unusable(Unusable::BadStamps), "bad-stamps"),
     (Verdict::Unusable(Unusable::Denied), "denied"),
     (Verdict::Unusable(Unusable::Contradictory), "contradictory"),
     (Verdict::Unusable(Unusable::NoMajority), "no-majority"),
@@ -239,6 +242,7 @@ impl Verdict {
                 Unusable::Unsynchronised => "says that it is not synchronised",
                 Unusable::Stratum => "has a stratum outside 1 to 15",
                 Unusable::RootDistance => "claims a root distance beyond the limit",
+                Unusable::BadStamps => "sends stamps that cannot be true",
                 Unusable::Denied => "refuses to serve this host (kiss code DENY or RSTR)",
                 Unusable::Contradictory => "contradicts its own earlier answers",
                 Unusable::NoMajority => "sources disagree and no side is the majority",

@@ -228,10 +228,8 @@ impl Source {
         let outcome = self.client.handle_sent(token, sent, random);
         let answered = outcome.is_some();
         if let Some(outcome) = outcome {
-            // The datagram was already told to be taken; a refusal is counted all the same.
-            let _: Result<(), Refused> = outcome
-                .and_then(|answers| self.take(&answers))
-                .map_err(|refused| self.refuse_answer(refused, sent.latest, others_heard));
+            // The datagram was already reported as taken; a refusal is counted by itself.
+            let _: Result<(), Refused> = self.conclude(outcome, sent.latest, others_heard);
         }
         answered
     }
@@ -256,10 +254,20 @@ impl Source {
         others_heard: Option<Timestamp<Raw>>,
         random: &mut Random,
     ) -> Result<(), Refused> {
-        self.client
-            .handle_datagram(bytes, received, random)
-            .and_then(|answers| answers.map_or(Ok(()), |answers| self.take(&answers)))
-            .map_err(|refused| self.refuse_answer(refused, now, others_heard))
+        let outcome = self.client.handle_datagram(bytes, received, random).transpose();
+        outcome.map_or(Ok(()), |outcome| self.conclude(outcome, now, others_heard))
+    }
+
+    fn conclude(
+        &mut self,
+        outcome: Result<Answers, Refused>,
+        now: Timestamp<Raw>,
+        others_heard: Option<Timestamp<Raw>>,
+    ) -> Result<(), Refused> {
+        match outcome {
+            Ok(answers) => self.take(&answers, others_heard),
+            Err(refused) => Err(self.refuse_answer(refused, now, others_heard)),
+        }
     }
 
     /// The raw clock has jumped against UTC: forget, and ask at once.
@@ -312,14 +320,20 @@ impl Source {
     }
 
     /// What a datagram tells. Its exact word about the exchange before may be refused by itself.
-    fn take(&mut self, answers: &Answers) -> Result<(), Refused> {
+    fn take(
+        &mut self,
+        answers: &Answers,
+        others_heard: Option<Timestamp<Raw>>,
+    ) -> Result<(), Refused> {
         let on_probation = self.track.contradictory();
         let precise = answers
             .precise
             .map_or(Ok(Taken::Agrees), |precise| precise.and_then(|answer| self.learn(&answer)));
         let surprised = answers.precise.is_some() && precise.is_ok() && self.track.surprised();
         let at = answers.fresh.exchange.t4;
-        let fresh = self.learn(&answers.fresh)?;
+        let fresh = self
+            .learn(&answers.fresh)
+            .map_err(|refused| self.refuse_answer(refused, at, others_heard))?;
         if surprised {
             // One datagram, two exchanges: the wider one must not hush the exact one up.
             self.track.note_surprise();
@@ -332,9 +346,12 @@ impl Source {
         if fresh == Taken::Contradicts || precise == Ok(Taken::Contradicts) {
             self.look_closer(at, on_probation);
         }
-        precise?;
-        self.accepted += 1;
-        Ok(())
+        match precise {
+            Ok(_) => self.accepted += 1,
+            // Counted as refused, but what it says by itself was taken: the source keeps its vote.
+            Err(_) => self.refused = self.refused.saturating_add(1),
+        }
+        precise.map(|_| ())
     }
 
     /// It contradicted itself. One burst tells whether it has settled; a source that goes on contradicting
@@ -366,6 +383,9 @@ impl Source {
             Refused::Unsynchronised => self.trouble = Some(Unusable::Unsynchronised),
             Refused::Stratum => self.trouble = Some(Unusable::Stratum),
             Refused::RootDistance => self.trouble = Some(Unusable::RootDistance),
+            Refused::Causality | Refused::Backwards | Refused::ZeroStamp => {
+                self.trouble = Some(Unusable::BadStamps);
+            }
             Refused::Kiss(_) if self.client.denied() => {
                 self.lookup_at = Some(now + LOOKUP_DENIED);
             }
@@ -385,6 +405,15 @@ impl Source {
         match refused {
             // Without proof of its sender, it leaves the request waiting for an answer.
             Refused::Kiss(_) if !self.client.is_waiting() => self.missed(now, others_heard),
+            Refused::Unsynchronised
+            | Refused::Stratum
+            | Refused::RootDistance
+            | Refused::Causality
+            | Refused::Backwards
+            | Refused::ZeroStamp => {
+                self.client.discount();
+                self.miss_chance(now, others_heard);
+            }
             _ => {}
         }
         self.refuse(refused, now)

@@ -24,6 +24,7 @@ mod frozen_machine;
 mod heated_in_holdover;
 mod heavy_tail;
 mod hidden_liar;
+mod impossible_stamps;
 mod jump_of_2000_s;
 mod jumping_liar;
 mod kiss_deny;

@@ -144,6 +144,11 @@ impl Client {
         self.header.as_ref()
     }
 
+    /// The newest answer was one, but no measurement: it does not count as reached.
+    pub(crate) fn discount(&mut self) {
+        self.poll.discount();
+    }
+
     /// Whether a request is out that was not answered yet.
     pub(crate) fn is_waiting(&self) -> bool {
         self.request.is_some()

@@ -110,6 +110,11 @@ impl Poll {
         }
     }
 
+    /// The newest answer was no measurement.
+    pub(super) fn discount(&mut self) {
+        self.reach &= !1;
+    }
+
     /// A kiss came instead of an answer. That is a miss, but no reason to ask sooner.
     pub(super) fn refused(&mut self) {
         self.reach <<= 1;

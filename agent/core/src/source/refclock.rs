@@ -97,10 +97,9 @@ impl Source {
         let polled = self.refclock.as_mut().and_then(|refclock| refclock.poll(now));
         match polled {
             Some(Some(answer)) => {
-                let taken = self.take(&Answers { precise: None, fresh: answer });
-                if let Err(refused) = taken {
-                    self.refuse(refused, now);
-                }
+                // A refusal is counted by itself.
+                let _: Result<(), Refused> =
+                    self.take(&Answers { precise: None, fresh: answer }, others_heard);
             }
             Some(None) => self.missed(now, others_heard),
             None => {}
