@@ -104,7 +104,8 @@ impl Crossing {
         }
     }
 
-    fn in_doubt(&self) -> bool {
+    /// Whether its newest answer is of after a leap second that may not have come.
+    pub(crate) fn in_doubt(&self) -> bool {
         let stamp = self.newest.map(|newest| newest.t3);
         let steps = Smears::only(SmearState::None);
         stamp.is_some_and(|at| matches!(self.scale.read(at, steps), Reading::Doubtful(_)))

@@ -75,6 +75,8 @@ pub struct Engine {
     discipline: Option<Controller>,
     leaps: LeapScale,
     leap_table: Option<LeapTable>,
+    /// When a source was first heard after a leap second that may not have come.
+    heard_in_doubt: Option<Timestamp<Raw>>,
     events: EventLog,
     urgent: bool,
 }
@@ -102,6 +104,7 @@ impl Engine {
             discipline: config.discipline.map(|config| Controller::new(config, now.raw)),
             leaps: LeapScale::new(config.leap_ambiguity),
             leap_table: None,
+            heard_in_doubt: None,
             events: EventLog::default(),
             urgent: false,
         }

@@ -11,8 +11,9 @@
 //! * the window is put back onto UTC when it is reported. Where it touches the leap second itself, in
 //!   which UTC's number is a matter of convention, it covers both.
 //!
-//! A leap second of the table is certain. One that only a majority of servers announces is not: from its
-//! moment on the window covers both cases, until the same servers have shown which came true.
+//! A leap second of the table is certain, and where the table is valid there is no other. One that only a
+//! majority of servers announces is not certain: from its moment on the window covers both cases, until
+//! servers have shown which came true, however long nobody is heard.
 
 use alloc::vec::Vec;
 
@@ -65,7 +66,8 @@ impl LeapScale {
         let before = now.map(|now| self.before(now));
         let sure = table.leaps().map(|leap| Known { leap, sure: true });
         let shown: Vec<Known> = self.known.iter().filter(|known| known.sure).copied().collect();
-        self.known.retain(|known| !known.sure);
+        // What was announced for a day that the table covers is in the table, or false.
+        self.known.retain(|known| !known.sure && known.leap.at >= table.expires());
         // What was shown to have happened after the table was made stays known.
         let missing = shown.into_iter().filter(|known| known.leap.at >= table.expires());
         self.known.extend(missing);
@@ -177,9 +179,13 @@ impl LeapScale {
         Some(Bounds::between(worked_in(-SMEAR_SLACK), worked_in(SMEAR_SLACK)))
     }
 
-    /// The leap second near enough for smears to matter.
+    /// The leap second near enough for smears to matter, or one that is in doubt since.
     fn close_to(&self, stamp: Timestamp<Utc>) -> Option<Known> {
-        self.known.iter().find(|known| (stamp - known.leap.at).abs() <= SMEARED_AROUND).copied()
+        let close = |known: &&Known| {
+            let near = (stamp - known.leap.at).abs() <= SMEARED_AROUND;
+            near || !known.sure && stamp > known.leap.at
+        };
+        self.known.iter().find(close).copied()
     }
 
     /// The leap second that sources may be smearing at `stamp`.
@@ -284,7 +290,9 @@ mod tests {
         assert_eq!(unsure.in_doubt(at(5_000)), Some(leap(true)));
         assert_eq!(unsure.in_doubt(at(-5_000)), None);
         let steps = Smears::only(SmearState::None);
-        assert_eq!(unsure.read(at(5_000), steps), Reading::Doubtful(Span::SECOND));
+        for later in [5_000, 1_000_000_000] {
+            assert_eq!(unsure.read(at(later), steps), Reading::Doubtful(Span::SECOND));
+        }
     }
 
     /// Proves that a warning that is withdrawn before the leap second is forgotten, and that one

@@ -10,9 +10,16 @@ use crate::smear::{Treatment, majority};
 
 /// Answers that came too long ago say nothing new about a smear.
 const FRESH: Span = Span::from_secs(2);
-/// After this long without proof, a leap second that was announced is taken to have happened: whoever
-/// did not leap then contradicts himself, which is better than a window that is a second wide for good.
+/// After this long, sources that were heard after a leap second that was announced, and do not agree on
+/// whether it came, never will: what is remembered of them is too wide to tell.
 const DOUBT_LASTS: Span = Span::from_secs(3600);
+const DAY: Span = Span::from_secs(86_400);
+
+/// The midnight after a moment.
+fn end_of_day(utc: Timestamp<Utc>) -> Timestamp<Utc> {
+    let day = utc.as_ns().div_euclid(DAY.as_ns());
+    Timestamp::from_ns(day.saturating_add(1).saturating_mul(DAY.as_ns()))
+}
 
 impl Engine {
     /// The table of leap seconds: certain, where announcements of servers are not.
@@ -37,8 +44,18 @@ impl Engine {
         let Some(window) = assessment.window else { return assessment.leap };
         let utc = self.utc_in(window, now);
         let next = self.leap_table.as_ref().and_then(|table| table.next_after(utc));
-        let next = next.filter(|leap| leap.at - utc <= Span::from_secs(86_400));
-        next.map_or(assessment.leap, LeapSecond::warning)
+        let next = next.filter(|leap| leap.at - utc <= DAY);
+        next.map_or_else(|| self.announced(assessment, utc), LeapSecond::warning)
+    }
+
+    /// What the majority announces for the end of this day, unless a table that is valid until then
+    /// decides: it is certain, and servers pass false warnings on to one another. What was last said
+    /// more than a day ago was said of another day.
+    fn announced(&self, assessment: &Assessment, utc: Timestamp<Utc>) -> Leap {
+        let decided = self.leap_table.as_ref().is_some_and(|t| !t.is_expired(end_of_day(utc)));
+        let heard = assessment.majority.iter().filter_map(|i| self.sources[*i].heard()).max();
+        let stale = heard.is_none_or(|heard| self.now - heard > DAY);
+        if decided || stale { Leap::None } else { assessment.leap }
     }
 
     /// TAI − UTC by a table that is valid.
@@ -78,23 +95,10 @@ impl Engine {
         let (leap_free, utc) = (Self::leap_free(window, self.now), self.utc_in(window, self.now));
         let mut news = false;
         if !assessment.majority.is_empty() {
-            news |= self.leaps.announce(LeapSecond::announced(assessment.leap, utc), utc);
+            let announced = self.announced(assessment, utc);
+            news |= self.leaps.announce(LeapSecond::announced(announced, utc), utc);
         }
-        if let Some(leap) = self.leaps.in_doubt(leap_free) {
-            let shown =
-                assessment.majority.iter().filter_map(|i| self.sources[*i].crossing.leapt());
-            let (mut all, mut leapt, mut stayed) = (0, 0, 0);
-            for shown in shown {
-                all += 1;
-                leapt += usize::from(shown == Some(true));
-                stayed += usize::from(shown == Some(false));
-            }
-            let overdue = leap_free - leap.at > DOUBT_LASTS;
-            if leapt * 2 > all || stayed * 2 > all || overdue {
-                self.leaps.settle(leap, leapt >= stayed);
-                news = true;
-            }
-        }
+        news |= self.settle_doubt(assessment, leap_free);
         if news {
             self.share_leaps();
         }
@@ -102,6 +106,45 @@ impl Engine {
             if source.heard().is_some_and(|heard| self.now - heard <= FRESH) {
                 source.crossing.rule_out(window, self.now);
             }
+        }
+    }
+
+    /// Settles whether a leap second that was announced has come, as soon as most sources have shown it.
+    /// While nobody is heard, nobody knows. Whether that is news.
+    fn settle_doubt(&mut self, assessment: &Assessment, leap_free: Timestamp<Utc>) -> bool {
+        let Some(leap) = self.leaps.in_doubt(leap_free) else {
+            self.heard_in_doubt = None;
+            return false;
+        };
+        let crossings = || assessment.majority.iter().map(|i| &self.sources[*i].crossing);
+        if crossings().any(Crossing::in_doubt) {
+            self.heard_in_doubt.get_or_insert(self.now);
+        }
+        let (mut all, mut leapt, mut stayed) = (0, 0, 0);
+        for shown in crossings().filter_map(Crossing::leapt) {
+            all += 1;
+            leapt += usize::from(shown == Some(true));
+            stayed += usize::from(shown == Some(false));
+        }
+        if leapt * 2 > all || stayed * 2 > all {
+            self.leaps.settle(leap, leapt > stayed);
+        } else if self.heard_in_doubt.is_some_and(|since| self.now - since > DOUBT_LASTS) {
+            self.begin_anew(leap_free);
+        } else {
+            return false;
+        }
+        self.heard_in_doubt = None;
+        true
+    }
+
+    /// Nothing that is remembered can be compared with what is said after the leap seconds in doubt:
+    /// forget it, and them.
+    fn begin_anew(&mut self, leap_free: Timestamp<Utc>) {
+        while let Some(leap) = self.leaps.in_doubt(leap_free) {
+            self.leaps.settle(leap, false);
+        }
+        for source in &mut self.sources {
+            source.handle_jump(self.now);
         }
     }
 

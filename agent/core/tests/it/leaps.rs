@@ -235,3 +235,65 @@ fn where_all_smear_the_shape_is_found() {
     narrow(&report);
     assert_eq!(report.smear, SmearState::Linear24h);
 }
+
+/// Proves that a table which is valid overrules what servers announce, and one that has expired does not.
+#[test]
+fn a_valid_table_overrules_announcements() {
+    for (expires, warning) in [(1_830_000_000, Leap::None), (1_796_000_000, Leap::Insert)] {
+        let false_alarm = Leaping { late: hours(1_000), ..steps(true) };
+        let quiet = Leaping { announces: false, ..false_alarm };
+        let leapings = [Some(false_alarm), Some(false_alarm), Some(quiet)];
+        let mut night = Night::new(&leapings, hours(2), true);
+        night.bench.run(Span::from_secs(600));
+        assert_eq!(night.bench.report().leap, Leap::Insert);
+        let text = format!("Leap 2016 Dec 31 23:59:60 + S\n#expires {expires}\n");
+        let table = LeapTable::parse(&text).expect("a table");
+        night.bench.engine.handle_leap_table(night.bench.raw(), table);
+        let (report, _) = night.run_until(-Span::from_secs(60), Span::from_secs(30));
+        assert_eq!(report.leap, warning);
+        night.bench.servers.iter_mut().for_each(|server| server.alive = false);
+        night.bench.run(hours(2));
+        let bounds = night.bench.report().bounds.expect("a window");
+        assert!(bounds.contains(Span::ZERO), "{bounds}");
+        assert_eq!(bounds.contains(Span::SECOND), warning == Leap::Insert, "{bounds}");
+    }
+}
+
+/// Proves that a doubt about a leap second lasts until a server is heard, and that the first ones to be
+/// heard settle it, whether it came or not.
+#[test]
+fn a_doubt_lasts_until_somebody_answers() {
+    for silence in [hours(3), hours(8)] {
+        for comes in [true, false] {
+            let late = if comes { Span::ZERO } else { hours(1_000) };
+            let mut night = Night::new(&[Some(Leaping { late, ..steps(true) }); 3], hours(6), true);
+            night.run_until(-Span::from_secs(60), Span::from_secs(60));
+            night.bench.servers.iter_mut().for_each(|server| server.alive = false);
+            night.bench.run(silence);
+            let bounds = night.bench.report().bounds.expect("a window");
+            assert!(bounds.contains(Span::ZERO) && bounds.contains(Span::SECOND), "{bounds}");
+            night.bench.servers.iter_mut().for_each(|server| server.alive = true);
+            night.bench.run(Span::from_secs(300));
+            let report = night.bench.report();
+            let truth = if comes { Span::SECOND } else { Span::ZERO };
+            assert!(narrow(&report).contains(truth), "{silence} {comes}: {:?}", report.bounds);
+            assert!(report.sources.iter().all(|source| source.verdict.takes_part()));
+        }
+    }
+}
+
+/// Proves that servers which are heard so late that their former answers cannot tell any more are
+/// believed anew after a while, and that no window on the way leaves the truth out.
+#[test]
+fn a_doubt_that_cannot_be_settled_ends_with_a_new_beginning() {
+    for silence in [hours(30), hours(24 * 60)] {
+        let mut night = Night::new(&[Some(steps(true)); 3], hours(6), true);
+        night.run_until(-Span::from_secs(60), Span::from_secs(60));
+        night.bench.servers.iter_mut().for_each(|server| server.alive = false);
+        night.run_until(silence, hours(12));
+        night.bench.servers.iter_mut().for_each(|server| server.alive = true);
+        let (report, _) = night.run_until(silence + hours(3), Span::from_secs(10));
+        narrow(&report);
+        assert!(report.sources.iter().all(|source| source.verdict.takes_part()));
+    }
+}
