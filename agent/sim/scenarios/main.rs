@@ -9,6 +9,7 @@ mod support;
 mod all_servers_die;
 mod asymmetric_path;
 mod balanced_back_ends;
+mod beyond_a_second;
 mod daily_swing_at_long_polls;
 mod dead_server;
 mod duplicates;

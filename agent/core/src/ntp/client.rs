@@ -10,8 +10,10 @@ use crate::nonces::Nonces;
 use crate::nts::{NtsFailure, NtsKeys};
 use crate::{EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp};
 
-/// An answer that comes later than this is as good as lost: its bounds would be a second wide.
-const ANSWER_WITHIN: Span = Span::SECOND;
+/// An answer that comes later than this is as good as lost. By satellite, or through the full queue of a
+/// slow line, more than a second is usual. It does not depend on the poll interval: while a request is
+/// out, the next one waits.
+const ANSWER_WITHIN: Span = Span::from_secs(2);
 
 /// The client's side of one association: at most one request is out, and exactly one answer to it is
 /// taken.
@@ -190,7 +192,7 @@ impl Client {
             return None;
         }
         if let Some(request) = &self.request {
-            return Some(self.deadline(request));
+            return Some(Self::deadline(request));
         }
         match self.authentication.association() {
             Some(association) if !association.is_ready(self.next) => {
@@ -202,7 +204,7 @@ impl Client {
 
     /// Whether the request that was out has just been given up.
     pub(crate) fn handle_timeout(&mut self, now: Timestamp<Raw>, random: &mut Random) -> bool {
-        let overdue = self.request.as_ref().is_some_and(|request| self.deadline(request) <= now);
+        let overdue = self.request.as_ref().is_some_and(|request| Self::deadline(request) <= now);
         if overdue {
             self.give_up(now, random);
         }
@@ -334,8 +336,8 @@ impl Client {
         !self.denied && self.request.is_none() && self.next <= now
     }
 
-    fn deadline(&self, request: &Request) -> Timestamp<Raw> {
-        request.asked + ANSWER_WITHIN.min(self.poll.interval())
+    fn deadline(request: &Request) -> Timestamp<Raw> {
+        request.asked + ANSWER_WITHIN
     }
 
     fn give_up(&mut self, now: Timestamp<Raw>, random: &mut Random) {
