@@ -3,7 +3,6 @@
 //! Blocking, on a thread of its own for each exchange: TLS computes for milliseconds, and the time path
 //! waits for nobody.
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,25 +12,19 @@ use std::time::{Duration, Instant};
 use agent_core::SourceId;
 use agent_core::nts::ke::{self, Direction};
 use agent_core::nts::{NtsFailure, NtsKeys};
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use thiserror::Error;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::sys::route::Route;
-use crate::uplink::Backoff;
 
 /// Longest wait for one step of the peer, and for all of them.
 const STEP_PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Waits before exchanges with the same server, from the second on.
-const AGAIN_LEAST: Duration = Duration::from_secs(4);
-const AGAIN_MOST: Duration = Duration::from_secs(3600);
 
 /// With whom to exchange keys.
 #[derive(Clone, Debug)]
@@ -49,7 +42,6 @@ pub(crate) struct KeyServer {
 #[derive(Debug)]
 pub(crate) struct KeyExchanges {
     route: Arc<Route>,
-    waits: BTreeMap<SourceId, Backoff>,
     tasks: JoinSet<Exchanged>,
 }
 
@@ -64,21 +56,13 @@ pub(crate) struct Exchanged {
 
 impl KeyExchanges {
     pub(crate) fn new(route: Arc<Route>) -> Self {
-        Self { route, waits: BTreeMap::new(), tasks: JoinSet::new() }
+        Self { route, tasks: JoinSet::new() }
     }
 
-    /// Exchanges keys: at once the first time, and ever more rarely until [`Self::succeeded`].
+    /// Exchanges keys, at once: how often that happens is the engine's affair.
     pub(crate) fn start(&mut self, source: SourceId, server: KeyServer) {
-        let wait = match self.waits.get_mut(&source) {
-            Some(backoff) => backoff.next(random()),
-            None => {
-                self.waits.insert(source, Backoff::new(AGAIN_LEAST, AGAIN_MOST));
-                Duration::ZERO
-            }
-        };
         let route = Arc::clone(&self.route);
         self.tasks.spawn(async move {
-            sleep(wait).await;
             let blocking = server.clone();
             let exchange = move || exchange_keys(&blocking, &route);
             let exchanged = tokio::task::spawn_blocking(exchange).await;
@@ -97,17 +81,14 @@ impl KeyExchanges {
         let Exchanged { server: KeyServer { name, address, .. }, result, .. } = &exchanged;
         match result {
             Ok((keys, ntp)) => {
-                let cookies = keys.cookies.len();
-                info!("{name} gave keys at {address} and {cookies} cookies for NTP at {ntp}");
+                let (aead, cookies) = (keys.aead.number(), keys.cookies.len());
+                info!(
+                    "{name} gave keys at {address} for AEAD {aead}, and {cookies} cookies for NTP at {ntp}"
+                );
             }
             Err(error) => warn!("{name} gave no keys at {address}: {error}"),
         }
         Some(exchanged)
-    }
-
-    /// The keys are good: the next exchange happens at once, too.
-    pub(crate) fn succeeded(&mut self, source: SourceId) {
-        self.waits.remove(&source);
     }
 }
 
@@ -126,12 +107,6 @@ async fn located(
     let address = found.and_then(|found| found)?.next();
     let address = address.ok_or(std::io::Error::from(ErrorKind::AddrNotAvailable))?;
     Ok((keys, address))
-}
-
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    SystemRandom::new().fill(&mut bytes).expect("invariant: Linux gives random bytes");
-    u32::from_ne_bytes(bytes)
 }
 
 /// Why there are no keys, for people.
@@ -178,14 +153,15 @@ impl ExchangeError {
     }
 }
 
-/// Exchanges keys. Blocks for at most [`PATIENCE`] and the time of one step.
+/// Exchanges keys. Blocks for at most [`PATIENCE`].
 pub(crate) fn exchange_keys(server: &KeyServer, route: &Route) -> Result<NtsKeys, ExchangeError> {
+    let until = Instant::now() + PATIENCE;
     let name = ServerName::try_from(server.name.clone())
         .map_err(|_| ExchangeError::Name(server.name.clone()))?;
     let config = client(authorities(server.ca_file.as_deref())?)?;
     let connection = ClientConnection::new(Arc::new(config), name).map_err(ExchangeError::Tls)?;
     let socket = route.stream(server.address, STEP_PATIENCE)?;
-    let mut stream = StreamOwned::new(connection, socket);
+    let mut stream = StreamOwned::new(connection, Bounded { socket, until });
     let response = ask(&mut stream).map_err(explained)?;
     if stream.conn.alpn_protocol() != Some(ke::ALPN) {
         return Err(ExchangeError::Protocol);
@@ -201,23 +177,56 @@ pub(crate) fn exchange_keys(server: &KeyServer, route: &Route) -> Result<NtsKeys
     Ok(response.with_keys(c2s, s2c)?)
 }
 
-fn ask(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> std::io::Result<Vec<u8>> {
-    let started = Instant::now();
+/// A connection that ends at a time, however busy the peer is: a handshake that trickles in is progress
+/// at every step.
+struct Bounded {
+    socket: TcpStream,
+    until: Instant,
+}
+
+impl Bounded {
+    fn patience(&self) -> std::io::Result<Option<Duration>> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            Err(ErrorKind::TimedOut.into())
+        } else {
+            Ok(Some(left.min(STEP_PATIENCE)))
+        }
+    }
+}
+
+impl Read for Bounded {
+    fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        self.socket.set_read_timeout(self.patience()?)?;
+        self.socket.read(room)
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.socket.set_write_timeout(self.patience()?)?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// What the server says; of one that says too much, more than [`ke::MAX_RESPONSE`].
+fn ask(stream: &mut StreamOwned<ClientConnection, Bounded>) -> std::io::Result<Vec<u8>> {
     stream.write_all(&ke::request())?;
     stream.flush()?;
     let mut response = Vec::new();
-    while !ke::is_complete(&response) {
+    while !ke::is_complete(&response) && response.len() <= ke::MAX_RESPONSE {
         let mut room = [0; 1024];
         let length = match stream.read(&mut room) {
             // An end without a farewell is an end all the same: what is missing will be missed.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => 0,
             other => other?,
         };
-        if length == 0 || response.len() > ke::MAX_RESPONSE {
+        if length == 0 {
             break;
-        }
-        if started.elapsed() > PATIENCE {
-            return Err(ErrorKind::TimedOut.into());
         }
         response.extend_from_slice(&room[..length]);
     }
@@ -237,6 +246,10 @@ fn explained(error: std::io::Error) -> ExchangeError {
         Some(error) => ExchangeError::Tls(error),
         None => match error.kind() {
             ErrorKind::WouldBlock => ExchangeError::Connection(ErrorKind::TimedOut.into()),
+            ErrorKind::UnexpectedEof => ExchangeError::Connection(std::io::Error::new(
+                error.kind(),
+                "it hung up on the handshake",
+            )),
             _ => ExchangeError::Connection(error),
         },
     }

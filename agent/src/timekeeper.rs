@@ -333,7 +333,6 @@ impl Timekeeper {
         match result {
             Ok((keys, address)) => {
                 if self.slots.keyed(engine, now, source, &server, address) {
-                    self.keys.succeeded(source);
                     engine.handle_keys(now, source, keys);
                 } else {
                     engine.handle_keys_failed(now, source, NtsFailure::Connection);

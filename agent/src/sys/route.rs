@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
@@ -43,8 +44,12 @@ impl Route {
         let limit = TimeVal::milliseconds(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX));
         setsockopt(&socket, sockopt::SendTimeout, &limit)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &limit)?;
-        connect(socket.as_raw_fd(), &SockaddrStorage::from(server))?;
-        Ok(TcpStream::from(socket))
+        match connect(socket.as_raw_fd(), &SockaddrStorage::from(server)) {
+            Ok(()) => Ok(TcpStream::from(socket)),
+            // What the kernel calls a connection that was not made within the limit.
+            Err(Errno::EINPROGRESS) => Err(io::ErrorKind::TimedOut.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn socket(&self, server: SocketAddr, kind: SockType, flags: SockFlag) -> io::Result<OwnedFd> {

@@ -53,6 +53,8 @@ pub enum Direction {
 pub enum KeError {
     /// It ends before its last record.
     Incomplete,
+    /// It is longer than [`MAX_RESPONSE`].
+    TooLong,
     /// A record that is not as the RFC has it.
     Malformed,
     /// A record that must be understood and is not.
@@ -76,6 +78,7 @@ impl fmt::Display for KeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Incomplete => "the response ends too early",
+            Self::TooLong => "the response does not end",
             Self::Malformed => "the response has a malformed record",
             Self::UnknownCritical(kind) => return write!(f, "unknown critical record {kind}"),
             Self::Error(code) => return write!(f, "the server says error {code}"),
@@ -206,6 +209,9 @@ pub fn is_complete(bytes: &[u8]) -> bool {
 /// # Errors
 /// Why it is of no use.
 pub fn parse(bytes: &[u8]) -> Result<Response, KeError> {
+    if bytes.len() > MAX_RESPONSE {
+        return Err(KeError::TooLong);
+    }
     let (mut protocol, mut aead, mut server, mut port) = (None, None, None, None);
     let (mut cookies, mut compliant_gcm_siv, mut rest) = (Vec::new(), false, bytes);
     loop {
