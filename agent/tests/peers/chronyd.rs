@@ -29,6 +29,16 @@ impl Chronyd {
         let given = std::env::var_os("CHRONYD").map(PathBuf::from);
         let usual = ["/usr/sbin/chronyd", "/usr/bin/chronyd"].map(PathBuf::from);
         let program = given.into_iter().chain(usual).find(|path| path.exists())?;
+        Self::of(program, address, folder, directives)
+    }
+
+    /// The chronyd that is `program`.
+    pub(crate) fn of(
+        program: PathBuf,
+        address: IpAddr,
+        folder: &Folder,
+        directives: &str,
+    ) -> Option<Self> {
         let port = UdpSocket::bind((address, 0)).ok()?.local_addr().unwrap().port();
         let config = folder.file(
             "chrony.conf",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod chronyd;
+mod key_servers;
 mod ntpd;
 mod nts;
 #[path = "../it/support.rs"]
