@@ -6,7 +6,9 @@ use agent_core::ntp::{KeyAlgorithm, Packet, SymmetricKey, Trailer, fields};
 use agent_core::nts::{AeadId, NtsKeys, ke};
 use agent_core::spool::Frames;
 use agent_core::{Action, AuthConfig, ClockReading, Engine, EngineConfig, SourceConfig, Stamp};
-use timebase::{Discipliner, KernelClock, Raw, Seq, Span, StampKind, Timestamp};
+use timebase::{
+    Discipliner, KernelClock, LeapTable, Raw, Seq, Span, StampKind, Timestamp, Utc, hashed_part,
+};
 
 /// An NTP header means the same after it was written again.
 pub(crate) fn ntp_packet(bytes: &[u8]) {
@@ -51,6 +53,30 @@ pub(crate) fn spool_frame(bytes: &[u8]) {
             }
             Err(error) => assert!(error.good_until() <= bytes.len()),
         }
+    }
+}
+
+/// A table of leap seconds is in order, and says the same of UTC and of TAI.
+pub(crate) fn leap_table(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = hashed_part(text);
+    let Ok(table) = LeapTable::parse(text) else { return };
+    let leaps: Vec<_> = table.leaps().collect();
+    assert!(leaps.is_sorted_by(|a, b| a.at < b.at));
+    for leap in &leaps {
+        let before = leap.at - Span::SECOND;
+        assert_eq!(table.next_after(before).map(|next| next.at), Some(leap.at));
+        for utc in [before, leap.at, leap.at + Span::SECOND] {
+            let Some(offset) = table.tai_offset(utc) else { continue };
+            let tai = utc + Span::from_secs(i64::from(offset));
+            // A second that is taken out has no TAI of its own.
+            if leap.insert && Timestamp::<Utc>::from_ns(i64::MAX) > tai {
+                assert_eq!(table.utc_at_tai(tai.as_ns()), Some(utc));
+            }
+        }
+    }
+    for tai in [i64::MIN, 0, i64::MAX] {
+        let _ = table.utc_at_tai(tai);
     }
 }
 

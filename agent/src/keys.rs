@@ -114,17 +114,21 @@ pub fn load(file: &Path) -> Result<KeyFile, KeysError> {
         let file = file.display();
         warn!("{file}: everybody on this host can read the keys in it (chmod o-r {file})");
     }
+    parse(&text).map_err(|(line, problem)| KeysError::Line { file: file.to_owned(), line, problem })
+}
+
+/// The keys in a text, or the line that is none and why.
+pub(crate) fn parse(text: &str) -> Result<KeyFile, (usize, &'static str)> {
     let KeyFile { mut keys, mut unsupported } = KeyFile::default();
     for (line, text) in (1..).zip(text.lines()) {
-        match entry(text) {
-            Ok(Entry::Key(key)) => {
+        match entry(text).map_err(|problem| (line, problem))? {
+            Entry::Key(key) => {
                 keys.insert(key.id(), key);
             }
-            Ok(Entry::Unsupported(id, algorithm)) => {
+            Entry::Unsupported(id, algorithm) => {
                 unsupported.insert(id, algorithm);
             }
-            Ok(Entry::Nothing) => {}
-            Err(problem) => return Err(KeysError::Line { file: file.to_owned(), line, problem }),
+            Entry::Nothing => {}
         }
     }
     Ok(KeyFile { keys, unsupported })

@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod discipliner;
 mod exchange;
+pub mod foreign;
 mod hardware;
 pub mod identity;
 pub mod keys;

@@ -1,10 +1,10 @@
 //! Which servers to ask: those given, else those this host is already configured with, else the
 //! public pool.
 
-mod chrony;
+pub(crate) mod chrony;
 mod name;
 mod server;
-mod timesyncd;
+pub(crate) mod timesyncd;
 
 use std::fs;
 use std::path::{Path, PathBuf};

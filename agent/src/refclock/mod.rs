@@ -30,7 +30,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
 use crate::config::{Edge, Refclock, RefclockKind};
-use crate::sys::shm::Segment;
+use crate::sys::shm::{SEGMENT_BYTES, Segment};
 use stamps::Stamps;
 
 /// How often devices are looked at, and clocks read.
@@ -44,6 +44,12 @@ struct Reading {
     at: When,
     time: RefclockTime,
     leap: Leap,
+}
+
+impl Reading {
+    fn by_program(self) -> Option<(Timestamp<Host>, RefclockTime)> {
+        if let When::Host(at) = self.at { Some((at, self.time)) } else { None }
+    }
 }
 
 /// When that was.
@@ -286,6 +292,16 @@ impl Task {
         let Reading { time, leap, .. } = *reading;
         Ok(RefclockSample { at, time, uncertainty: Span::ZERO, leap })
     }
+}
+
+/// When a datagram to the socket says that it was taken, and what time that was.
+pub(crate) fn sock_sample(bytes: &[u8]) -> Option<(Timestamp<Host>, RefclockTime)> {
+    sock::decode(bytes).ok().and_then(Reading::by_program)
+}
+
+/// The same of a memory segment.
+pub(crate) fn shm_sample(bytes: &[u8; SEGMENT_BYTES]) -> Option<(Timestamp<Host>, RefclockTime)> {
+    shm::decode(bytes).ok().and_then(Reading::by_program)
 }
 
 /// The leap indicator of a sample; `None` for "not synchronised" and for what does not exist.

@@ -10,13 +10,16 @@ const MAX_DEPTH: usize = 4;
 /// What a chrony configuration and the files it includes say of servers; absolute paths in it are taken
 /// below `root`. No servers if there is no such file.
 pub(super) fn chosen(root: &Path, file: &Path) -> Chosen {
-    let mut reader = Reader { root, found: Chosen::default(), trusted: None };
+    let mut reader = Reader::new(root);
     reader.read(file, MAX_DEPTH);
-    let Reader { mut found, trusted, .. } = reader;
-    for server in found.servers.iter_mut().filter(|server| server.nts) {
-        server.nts_ca_file.clone_from(&trusted);
-    }
-    found
+    reader.finish()
+}
+
+/// What one text says of servers, whatever it includes.
+pub(crate) fn parse(text: &str) -> Chosen {
+    let mut reader = Reader::new(Path::new("/"));
+    reader.take(text, 0);
+    reader.finish()
 }
 
 struct Reader<'a> {
@@ -26,9 +29,26 @@ struct Reader<'a> {
     trusted: Option<PathBuf>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(root: &'a Path) -> Self {
+        Self { root, found: Chosen::default(), trusted: None }
+    }
+
+    fn finish(self) -> Chosen {
+        let Self { mut found, trusted, .. } = self;
+        for server in found.servers.iter_mut().filter(|server| server.nts) {
+            server.nts_ca_file.clone_from(&trusted);
+        }
+        found
+    }
+
     fn read(&mut self, file: &Path, depth: usize) {
-        let Ok(text) = fs::read_to_string(file) else { return };
+        if let Ok(text) = fs::read_to_string(file) {
+            self.take(&text, depth);
+        }
+    }
+
+    fn take(&mut self, text: &str, depth: usize) {
         for line in text.lines() {
             let mut words = line.split_whitespace();
             let directive = words.next().unwrap_or_default().to_ascii_lowercase();

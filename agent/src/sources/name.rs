@@ -30,13 +30,17 @@ impl ServerName {
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let plausible = !bare.is_empty()
             && bare.len() <= MAX_HOST
-            && (bare.parse::<IpAddr>().is_ok()
-                || bare.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)));
-        if plausible && port != 0 {
-            Ok(Self { host: bare.to_owned(), port })
-        } else {
-            Err(ParseNameError(host.to_owned()))
+            && bare.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+        let host = match bare.parse::<IpAddr>() {
+            // One address has one name, however it is written.
+            Ok(address) => address.to_string(),
+            Err(_) if plausible => bare.to_owned(),
+            Err(_) => return Err(ParseNameError(host.to_owned())),
+        };
+        if port == 0 {
+            return Err(ParseNameError(host));
         }
+        Ok(Self { host, port })
     }
 
     /// What to look up.

@@ -94,7 +94,7 @@ impl Server {
     }
 
     /// What is wrong with these options together.
-    fn contradiction(&self) -> Option<&'static str> {
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
         match (self.min_poll, self.max_poll) {
             (Some(min), Some(max)) if min > max => return Some("min-poll is above max-poll"),
             _ => {}

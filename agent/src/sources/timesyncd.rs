@@ -15,11 +15,20 @@ const DROP_INS: [&str; 3] = [
 pub(super) fn servers(root: &Path) -> Option<(PathBuf, Vec<Server>)> {
     let mut files = vec![root.join(FILE)];
     files.extend(DROP_INS.iter().flat_map(|dir| files_in(&root.join(dir), "conf")));
+    let texts: Vec<_> = files
+        .into_iter()
+        .map(|file| (fs::read_to_string(&file).unwrap_or_default(), file))
+        .collect();
+    parse(&texts)
+}
+
+/// The same of these texts and what goes with each, in order.
+pub(crate) fn parse<T: Clone>(texts: &[(String, T)]) -> Option<(T, Vec<Server>)> {
     ["NTP", "FallbackNTP"].into_iter().find_map(|key| {
         let mut servers = Vec::new();
         let mut origin = None;
-        for file in &files {
-            for value in values(file, key) {
+        for (text, file) in texts {
+            for value in values(text, key) {
                 origin = Some(file.clone());
                 if value.is_empty() {
                     // An empty assignment forgets what came before.
@@ -33,10 +42,8 @@ pub(super) fn servers(root: &Path) -> Option<(PathBuf, Vec<Server>)> {
     })
 }
 
-fn values(file: &Path, key: &str) -> Vec<String> {
-    let text = fs::read_to_string(file).unwrap_or_default();
+fn values<'a>(text: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
     text.lines()
-        .filter_map(|line| line.trim().strip_prefix(key)?.trim_start().strip_prefix('='))
-        .map(|value| value.trim().to_owned())
-        .collect()
+        .filter_map(move |line| line.trim().strip_prefix(key)?.trim_start().strip_prefix('='))
+        .map(str::trim)
 }

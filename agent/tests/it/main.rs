@@ -4,6 +4,7 @@
 
 mod collector;
 mod command;
+mod corpus;
 mod delivery;
 mod discipline;
 mod loopback;
