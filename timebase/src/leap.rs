@@ -94,7 +94,9 @@ impl LeapTable {
                     entries.push(zone_line(words, next).ok_or(wrong)?);
                 }
                 Some(word) if !word.starts_with('#') => {
-                    let at = word.parse().ok().and_then(from_ntp).ok_or(wrong)?;
+                    // Leap seconds end a day of UTC.
+                    let at = word.parse().ok().filter(|seconds| seconds % DAY == 0);
+                    let at = at.and_then(from_ntp).ok_or(wrong)?;
                     let offset = words.next().and_then(|word| word.parse().ok()).ok_or(wrong)?;
                     entries.push((at, offset));
                 }
