@@ -25,7 +25,7 @@ pub fn chrony_conf(text: &str) -> Chosen {
 
 /// The text of `chrony.keys`; `None` if a line of it is no key.
 pub fn chrony_keys(text: &str) -> Option<Keys> {
-    keys::parse(text).ok()
+    keys::parse(text).ok().map(|file| file.keys)
 }
 
 /// The text of `timesyncd.conf`.
