@@ -350,7 +350,8 @@ impl Engine {
         let tracks = || voters.iter().map(|i| &self.sources[*i].track);
         let proofs: Vec<RateBounds> = tracks().map(|track| track.rate_proof(self.now)).collect();
         let likely = Rate::combine(tracks().filter_map(Track::rate)).map(|regression| {
-            let evidence: Vec<_> = tracks().filter_map(Track::evidence).collect();
+            let evidence: Vec<_> =
+                tracks().filter_map(|track| track.evidence(regression)).collect();
             posterior(&evidence, regression)
         });
         let rate = self.oscillator.likely();

@@ -297,12 +297,11 @@ impl Track {
         offset::estimate(self.believed().take(self.memory.length), rate, now)
     }
 
-    /// What its exchanges say about the oscillator's rate; `None` before they say anything.
-    pub(crate) fn evidence(&self) -> Option<Evidence> {
+    /// What its exchanges say about the oscillator's rate, which is about `near`; `None` before they say
+    /// anything.
+    pub(crate) fn evidence(&self, near: Rate) -> Option<Evidence> {
         self.memory.rate?;
-        let points = self.believed().take(self.memory.length);
-        let queueing = frequency::mean_excess(points.clone()) / 2.0 + frequency::FLOOR_S;
-        Some(Evidence::of(points, queueing))
+        Some(Evidence::of(self.believed().take(self.memory.length), near.slope))
     }
 
     /// The least delay in memory.

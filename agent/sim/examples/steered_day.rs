@@ -2,7 +2,8 @@
 //!
 //! `cargo run -p agent-sim --example steered_day` prints, for the worlds of clknetsim-style tests (the
 //! crystal's rate walks by so much each second; exponential network jitter; one server, a fixed poll
-//! interval), the error of the system clock itself: RMS and greatest, in time and in frequency.
+//! interval), the error of the system clock itself: RMS and greatest, in time and in frequency; and the
+//! limits that chrony's own tests set chronyd in the first of them (its test/simulation/test.common).
 
 use agent_core::DisciplineConfig;
 use agent_sim::{Crystal, HostConfig, Path, Server, SimHost, SourceLink, Steering};
@@ -23,6 +24,10 @@ fn main() {
     {
         day(wander_ppb, jitter_us, poll);
     }
+    println!(
+        "{:<44} {:>8} {:>10} {:>9} {:>9} {:>9}",
+        "chronyd must keep in the first world", 210, 300, 1000, 10_000, "-"
+    );
 }
 
 /// The host starts 0.1 s wrong with a crystal 100 ppm off, as chrony's simulation tests do.

@@ -2,6 +2,7 @@ use alloc::vec::Vec;
 
 use timebase::{Raw, Span, Timestamp};
 
+use super::frequency::FLOOR_S;
 use super::{Point, Rate};
 
 /// Steps of the search for the mode: to 1/2000 of eight standard deviations.
@@ -47,42 +48,63 @@ impl Strip {
     }
 
     pub(super) fn middle(&self) -> f64 {
-        (self.hi + self.lo) / 2.0
+        f64::midpoint(self.lo, self.hi)
     }
 }
 
-/// What a source's exchanges say about a common rate: how wide they leave their strip.
+/// What a source's exchanges say about a common rate: how tightly they lie along an edge of their strip,
+/// in each direction.
 pub(crate) struct Evidence {
-    /// Age and lower end of the exchanges that bound the strip from below at some rate, seconds.
-    lower: Vec<(f64, f64)>,
-    /// Likewise from above.
-    upper: Vec<(f64, f64)>,
-    /// Exchanges per second of their mean queueing delay: how fast the likelihood falls with the gap.
-    weight: f64,
+    lower: Edge,
+    upper: Edge,
 }
 
 impl Evidence {
-    /// `points`: the newest first.
-    pub(super) fn of<'a>(points: impl Iterator<Item = &'a Point> + Clone, queueing: f64) -> Self {
-        let (mut lower, mut upper) = (Envelope::default(), Envelope::default());
+    /// `points`: the newest first; `near`: a rate that is about right.
+    pub(super) fn of<'a>(points: impl Iterator<Item = &'a Point> + Clone, near: f64) -> Self {
         let origin = points.clone().next();
-        let mut count = 0.0;
-        for (point, origin) in points.zip(origin.into_iter().cycle()) {
-            let age = (origin.at - point.at).as_secs_f64();
-            let above = |end: Span| (end - origin.offset).as_secs_f64();
-            lower.push(age, above(point.lo));
-            upper.push(age, -above(point.hi));
-            count += 1.0;
-        }
-        let upper = upper.0.into_iter().map(|(age, end)| (age, -end)).collect();
-        Self { lower: lower.0, upper, weight: count / queueing }
+        let ends = |end: fn(&Point, &Point) -> f64| {
+            let points = points.clone().zip(origin.into_iter().cycle());
+            points.map(move |(point, origin)| {
+                ((origin.at - point.at).as_secs_f64(), end(point, origin))
+            })
+        };
+        let lower = ends(|point, origin| (point.lo - origin.offset).as_secs_f64());
+        let upper = ends(|point, origin| -(point.hi - origin.offset).as_secs_f64());
+        Self { lower: Edge::of(lower, near), upper: Edge::of(upper, -near) }
     }
 
     fn log_likelihood(&self, slope: f64) -> f64 {
-        let moved = |(age, end): &(f64, f64)| end + slope * age;
-        let low = self.lower.iter().map(moved).fold(f64::NEG_INFINITY, f64::max);
-        let high = self.upper.iter().map(moved).fold(f64::INFINITY, f64::min);
-        (high - low) * self.weight
+        self.lower.log_likelihood(slope) + self.upper.log_likelihood(-slope)
+    }
+}
+
+/// The packets of one direction, as lines `end + rate · age`; their queues hold them below the highest.
+struct Edge {
+    highest: Envelope,
+    /// Of all lines: age and end.
+    mean: (f64, f64),
+    /// Exchanges per second of their mean queueing delay.
+    weight: f64,
+}
+
+impl Edge {
+    fn of(lines: impl Iterator<Item = (f64, f64)>, near: f64) -> Self {
+        let (mut highest, mut sum, mut count) = (Envelope::default(), (0.0, 0.0), 0.0);
+        for (age, end) in lines {
+            highest.push(age, end);
+            sum = (sum.0 + age, sum.1 + end);
+            count += 1.0;
+        }
+        let mean = (sum.0 / count, sum.1 / count);
+        let mut edge = Self { highest, mean, weight: 1.0 };
+        edge.weight = count / (FLOOR_S - edge.log_likelihood(near));
+        edge
+    }
+
+    fn log_likelihood(&self, slope: f64) -> f64 {
+        let (age, end) = self.mean;
+        (end + slope * age - self.highest.at(slope)) * self.weight
     }
 }
 
@@ -91,6 +113,10 @@ impl Evidence {
 struct Envelope(Vec<(f64, f64)>);
 
 impl Envelope {
+    fn at(&self, slope: f64) -> f64 {
+        self.0.iter().map(|(age, end)| end + slope * age).fold(f64::NEG_INFINITY, f64::max)
+    }
+
     /// `age` is not below those before.
     fn push(&mut self, age: f64, end: f64) {
         while let [.., (age_1, end_1), (age_2, end_2)] = self.0[..] {
@@ -107,10 +133,12 @@ impl Envelope {
 
 /// The rate by all sources together, given what regression says: mean and standard deviation.
 ///
-/// If queueing delays are exponentially distributed, the likelihood of a rate is exp(n·gap/μ), n exchanges
-/// with a mean delay of μ in each direction: the wider a rate leaves the strip, the likelier it is. The gap
-/// is the least of linear functions less the greatest of such, so it is concave and so is the sum over the
-/// sources. The regression enters as a normal prior, which is what keeps other noise in bounds.
+/// If queueing delays are exponentially distributed with mean μ, the likelihood of n packets of one
+/// direction is exp(−n·q/μ), where q is how far they lie from the edge of the strip in the mean: the
+/// nearer a rate brings them to it, the likelier it is. The distance is the greatest of linear functions
+/// less their mean, so the logarithm is concave and so is the sum over directions and sources: a queue on
+/// one way does not spoil what the other way says. The regression enters as a normal prior, which is what
+/// keeps other noise in bounds.
 pub(crate) fn posterior(evidence: &[Evidence], prior: Rate) -> Rate {
     let likelihood = &|slope: f64| {
         let off = (slope - prior.slope) / prior.sigma;
