@@ -12,8 +12,8 @@ WORKDIR /src
 COPY . .
 COPY --from=assets /src/web/static/vendor web/static/vendor
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p collector -p agent \
-    && cp target/release/truechimer target/release/truechimer-agent /usr/local/bin/
+    cargo build --profile dist --locked -p collector -p agent \
+    && cp target/dist/truechimer target/dist/truechimer-agent /usr/local/bin/
 
 FROM debian:bookworm-slim AS base
 RUN apt-get update \

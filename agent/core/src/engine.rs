@@ -357,7 +357,8 @@ impl Engine {
         let rate = self.oscillator.likely();
         let estimates: Vec<_> =
             tracks().filter_map(|track| track.estimate_at(self.now, rate)).collect();
-        self.oscillator.learn(self.now, &proofs, likely, combine(&estimates));
+        let proofs = (proofs.as_slice(), self.config.faults);
+        self.oscillator.learn(self.now, proofs, likely, combine(&estimates));
     }
 
     fn share_rate(&mut self) {

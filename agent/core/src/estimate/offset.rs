@@ -3,6 +3,10 @@ use timebase::{Raw, Span, Timestamp};
 use super::strip::Strip;
 use super::{Point, Rate};
 
+/// So many times the σ of the surest source, and a source takes no part in the estimate (as chrony's
+/// `combinelimit`).
+const FAR_LESS_SURE: f64 = 3.0;
+
 /// The likely value of `raw − UTC` at some moment: never a bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PointEstimate {
@@ -44,16 +48,20 @@ pub(super) fn estimate<'a>(
     })
 }
 
-/// One estimate from several sources, each weighted by 1/σ².
+/// One estimate from several sources, each weighted by 1/σ², those aside that are far less sure than the
+/// surest: a far source would draw the estimate along by the asymmetry of its long way, which no number
+/// of exchanges wears off.
 ///
 /// The result's σ is the weighted mean of theirs together with how far they lie apart. It does not
 /// shrink with their number: what makes them wrong (the asymmetry of this host's own uplink) they share.
 pub(crate) fn combine(estimates: &[PointEstimate]) -> Option<PointEstimate> {
     let origin = estimates.first()?.offset;
+    let surest = estimates.iter().map(|e| e.sigma_s).fold(f64::INFINITY, f64::min);
+    let estimates = || estimates.iter().filter(|e| e.sigma_s <= surest * FAR_LESS_SURE);
     let weight = |estimate: &PointEstimate| 1.0 / (estimate.sigma_s * estimate.sigma_s).max(1e-18);
-    let total: f64 = estimates.iter().map(weight).sum();
+    let total: f64 = estimates().map(weight).sum();
     let mean = |of: &dyn Fn(&PointEstimate) -> f64| {
-        estimates.iter().map(|estimate| weight(estimate) * of(estimate)).sum::<f64>() / total
+        estimates().map(|estimate| weight(estimate) * of(estimate)).sum::<f64>() / total
     };
     let from_origin = |estimate: &PointEstimate| (estimate.offset - origin).as_secs_f64();
     let centre = mean(&from_origin);
@@ -62,7 +70,7 @@ pub(crate) fn combine(estimates: &[PointEstimate]) -> Option<PointEstimate> {
     Some(PointEstimate {
         offset: origin + Span::from_secs_f64(centre),
         sigma_s: libm::sqrt(variance + spread),
-        samples: estimates.iter().map(|estimate| estimate.samples).sum(),
+        samples: estimates().map(|estimate| estimate.samples).sum(),
     })
 }
 
@@ -73,10 +81,12 @@ mod tests {
     #[test]
     fn the_surer_source_counts_more_and_disagreement_shows() {
         let e = |ns, sigma_s| PointEstimate { offset: Span::from_ns(ns), sigma_s, samples: 8 };
-        let both = combine(&[e(0, 1e-6), e(10_000, 1e-5)]).unwrap();
-        assert!(both.offset.as_ns() < 200, "{both:?}");
+        let both = combine(&[e(0, 1e-6), e(1_000, 3e-6)]).unwrap();
+        assert_eq!(both.offset.as_ns(), 100, "{both:?}");
         assert!(both.sigma_s > 1e-6, "{both:?}");
         assert_eq!(both.samples, 16);
         assert_eq!(combine(&[]), None);
+        let with_far = combine(&[e(0, 1e-6), e(300, 2e-6), e(1_000_000, 1e-4)]).unwrap();
+        assert_eq!((with_far.offset.as_ns(), with_far.samples), (60, 16));
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use timebase::{Bounds, Ppb, RateBounds, Raw, Span, Timestamp};
 
 use super::{PointEstimate, Rate};
-use crate::select::region;
+use crate::select::region_tolerating;
 
 /// How much more than what was seen is taken to be possible.
 const SAFETY: f64 = 3.0;
@@ -67,11 +67,12 @@ impl Oscillator {
         Wander { hourly: self.rate_change, per_block: seen * SAFETY }
     }
 
-    /// What each voting source proves about the rate, and the estimates they lead to.
+    /// What each voting source proves about the rate, so many of them perhaps wrongly, and the estimates
+    /// they lead to.
     pub(crate) fn learn(
         &mut self,
         now: Timestamp<Raw>,
-        proofs: &[RateBounds],
+        (proofs, faults): (&[RateBounds], usize),
         likely: Option<Rate>,
         estimate: Option<PointEstimate>,
     ) {
@@ -80,7 +81,7 @@ impl Oscillator {
             Bounds::between(Span::from_ns(rate.lo().as_ppb()), Span::from_ns(rate.hi().as_ppb()))
         };
         let votes: Vec<Bounds> = proofs.iter().map(as_bounds).collect();
-        let hull = region(&votes).and_then(|region| region.hull());
+        let hull = region_tolerating(&votes, faults).and_then(|region| region.hull());
         let agreed = hull.and_then(|hull| {
             RateBounds::new(Ppb::new(hull.lo().as_ns()), Ppb::new(hull.hi().as_ns()))
         });
