@@ -103,10 +103,15 @@ impl Oscillator {
 
     /// The likely rate, and how far it may be from that, one standard deviation.
     pub(crate) fn likely(&self) -> Rate {
-        let unknown = self.ceiling.hi().as_ppb() as f64 * 1e-9 / libm::sqrt(3.0);
-        let Some(rate) = self.likely else { return Rate { slope: 0.0, sigma: unknown } };
+        let Some(rate) = self.likely else { return self.anywhere() };
         let strays = self.blocks.typical().unwrap_or(TYPICAL_WANDER).max(QUIETEST);
         Rate { sigma: libm::sqrt(rate.sigma * rate.sigma + strays * strays), ..rate }
+    }
+
+    /// Anywhere in the interval that is certain, with equal chance: before exchanges say more.
+    fn anywhere(&self) -> Rate {
+        let (lo, hi) = (self.measured.lo().as_ppb() as f64, self.measured.hi().as_ppb() as f64);
+        Rate { slope: f64::midpoint(lo, hi) * 1e-9, sigma: (hi - lo) * 1e-9 / libm::sqrt(12.0) }
     }
 
     /// The regression's rate, if there is one.
