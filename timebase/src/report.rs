@@ -138,6 +138,9 @@ pub struct Report {
     pub seq: Seq,
     /// Steps of the system clock seen since boot by this agent; with the boot id, the clock epoch.
     pub steps: u32,
+    /// The most that the system clock strayed, since the report before, from the straight line over the raw
+    /// clock between the two. `None`: it was set since, this is the agent's first, or nobody looked.
+    pub stray: Option<Span>,
     /// CLOCK_MONOTONIC_RAW at the moment of the report.
     pub raw: Timestamp<Raw>,
     /// CLOCK_REALTIME at that same moment.

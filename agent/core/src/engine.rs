@@ -19,6 +19,7 @@ use crate::nts::{NtsFailure, NtsKeys};
 use crate::select::{Assessment, assess};
 use crate::source::Source;
 use crate::step::StepDetector;
+use crate::stray::Stray;
 use crate::{
     Action, ClockReading, EngineConfig, Random, Refused, SendToken, SourceConfig, SourceId, Stamp,
 };
@@ -66,6 +67,8 @@ pub struct Engine {
     clock: ClockReading,
     oscillator: Oscillator,
     steps: StepDetector,
+    /// Since the last report; `None`: the clock was set since, or there was no report yet.
+    stray: Option<Stray>,
     step_count: u32,
     /// Whether the clock was stepped since the last report.
     stepped: bool,
@@ -97,6 +100,7 @@ impl Engine {
             clock: now,
             oscillator: Oscillator::new(config.drift_limit, config.rate_change),
             steps: StepDetector::new(now),
+            stray: None,
             step_count: 0,
             stepped: false,
             state: SyncState::Starting,
@@ -233,6 +237,9 @@ impl Engine {
         let steered = self.steered_since(reading);
         let step = self.steps.observe(reading, steered);
         self.clock = reading;
+        if let Some(stray) = &mut self.stray {
+            stray.observe(reading);
+        }
         if let Some(by) = step {
             self.stepped_by(by);
             self.interrupt_steering();
@@ -256,6 +263,7 @@ impl Engine {
         self.at(now.raw);
         self.clock = now;
         self.steps.restart(now);
+        self.stray = None;
         self.started = now.raw;
         self.oscillator.forget();
         for source in &mut self.sources {
@@ -395,6 +403,7 @@ impl Engine {
     fn stepped_by(&mut self, by: Span) {
         self.step_count = self.step_count.saturating_add(1);
         self.stepped = true;
+        self.stray = None;
         self.urgent = true;
         self.note(EventKind::Step { by });
     }

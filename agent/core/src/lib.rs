@@ -36,6 +36,7 @@ mod smear;
 mod source;
 pub mod spool;
 mod step;
+mod stray;
 
 pub use config::{AuthConfig, EngineConfig, SourceConfig, SourceId, SourceOptions};
 pub use discipline::{

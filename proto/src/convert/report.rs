@@ -24,6 +24,7 @@ impl From<&Report> for pb::Report {
             drift_ceiling_ppb: Some(report.drift_ceiling.as_ppb()),
             smear: report.smear.word().to_owned(),
             tai_offset_s: report.tai_offset_s,
+            stray_ns: report.stray.map(Span::as_ns),
             state: pb::SyncState::from(report.state).into(),
             leap: pb::Leap::from(report.leap).into(),
             discipliner: pb::Discipliner::from(report.discipliner).into(),
@@ -54,6 +55,9 @@ impl TryFrom<pb::Report> for Report {
         if wire.drift_ceiling_ppb.is_some_and(|ppb| ppb < 0) {
             return Err(Refusal::Range("drift ceiling"));
         }
+        if wire.stray_ns.is_some_and(|ns| ns < 0) {
+            return Err(Refusal::Range("stray"));
+        }
         let drift_limit = Ppb::new(wire.drift_limit_ppb);
         Ok(Self {
             state: wire.state().try_into()?,
@@ -61,6 +65,7 @@ impl TryFrom<pb::Report> for Report {
             discipliner: wire.discipliner().try_into()?,
             seq: Seq(wire.seq),
             steps: wire.steps,
+            stray: wire.stray_ns.map(Span::from_ns),
             raw: Timestamp::from_ns(wire.raw_ns),
             realtime: Timestamp::from_ns(wire.realtime_ns),
             bounds: wire.bounds.map(|b| bounds(b, "bounds")).transpose()?,

@@ -19,6 +19,7 @@ pub(crate) fn report() -> Report {
     Report {
         seq: Seq(41),
         steps: 3,
+        stray: Some(Span::from_ns(4_321)),
         raw: Timestamp::from_ns(1_234_567_890),
         realtime: Timestamp::from_ns(1_700_000_000_000_000_001),
         bounds: Some(bounds(-1_001, 2_002)),
@@ -90,10 +91,16 @@ pub(crate) fn report() -> Report {
     }
 }
 
+/// What release 0.2 knew of it.
+#[allow(dead_code, reason = "the recorder of fixtures has no use for it")]
+pub(crate) fn report_of_0_2() -> Report {
+    Report { stray: None, ..report() }
+}
+
 /// What release 0.1 knew of it.
 #[allow(dead_code, reason = "the recorder of fixtures has no use for it")]
 pub(crate) fn report_of_0_1() -> Report {
-    let mut report = report();
+    let mut report = report_of_0_2();
     report.rate = RateBounds::within(report.drift_limit);
     report.drift_ceiling = report.drift_limit;
     (report.smear, report.tai_offset_s) = (SmearState::None, None);

@@ -27,6 +27,7 @@ fn impossible_fields_are_refused_by_name() {
     assert_eq!(refusal(|r| r.state = 99), Refusal::UnknownWord("state"));
     assert_eq!(refusal(|r| r.drift_limit_ppb = -1), Refusal::Range("drift limit"));
     assert_eq!(refusal(|r| r.drift_ceiling_ppb = Some(-1)), Refusal::Range("drift ceiling"));
+    assert_eq!(refusal(|r| r.stray_ns = Some(-1)), Refusal::Range("stray"));
     let inverted = pb::RateBounds { lo_ppb: 2, hi_ppb: 1 };
     assert_eq!(refusal(|r| r.rate = Some(inverted)), Refusal::Range("rate"));
     assert_eq!(refusal(|r| r.sources[0].kind = "x".into()), Refusal::UnknownWord("source kind"));

@@ -22,7 +22,13 @@ fn batch_of_0_1_still_means_the_same() {
 /// So does one with rate interval, smears, kinds of sources and proofs about their paths.
 #[test]
 fn batch_of_0_2_still_means_the_same() {
-    means("v2", &example::report());
+    means("v2", &example::report_of_0_2());
+}
+
+/// So does one that says how straight the system clock ran.
+#[test]
+fn batch_of_0_3_still_means_the_same() {
+    means("v3", &example::report());
 }
 
 fn means(version: &str, expected: &Report) {
@@ -43,7 +49,7 @@ fn means(version: &str, expected: &Report) {
 /// A hello written by any release still names the host.
 #[test]
 fn hello_still_means_the_same() {
-    for version in ["v1", "v2"] {
+    for version in ["v1", "v2", "v3"] {
         names_the_host(&fixture(&format!("{version}/hello.bin")));
     }
 }

@@ -9,6 +9,7 @@ use crate::ClockReading;
 use crate::estimate::combine;
 use crate::select::{Assessment, preferred};
 use crate::source::Moment;
+use crate::stray::Stray;
 
 impl Engine {
     /// What is known at `now`. Changes nothing: events stay for the next [`report`](Self::report), and
@@ -36,7 +37,10 @@ impl Engine {
         self.reassess();
         let assessment = self.assess(now.raw);
         let events = self.events.drain();
+        let since = self.stray.replace(Stray::new(now, kernel.frequency));
+        let stray = since.map(|stray| stray.until(now, kernel.frequency));
         let report = self.build(now, seq, (kernel, discipliner), &assessment, events);
+        let report = Report { stray, ..report };
         self.stepped = false;
         self.urgent = false;
         report
@@ -71,6 +75,7 @@ impl Engine {
         Report {
             seq,
             steps: self.step_count,
+            stray: None,
             raw: now.raw,
             realtime: now.realtime,
             bounds,

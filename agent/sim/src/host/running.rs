@@ -166,7 +166,7 @@ impl Running {
             synchronised: true,
             max_error: Span::from_millis(5),
             estimated_error: Span::from_ns(20_000),
-            frequency: Ppb::new((self.oscillator.rate_ppm() * -1000.0) as i64),
+            frequency: Ppb::new(self.clock.frequency() as i64),
             status: 0x2001,
             tai_offset_s: 37,
         }

@@ -5,16 +5,17 @@ use super::{Fresh, numbers};
 
 /// COPY text that names the columns in the order of [`row`].
 const COPY: &str = "COPY store.sample (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, \
-                    offset_ns, sigma_ns, frequency_ppb, boot_no, steps, state, sources_used) \
+                    offset_ns, sigma_ns, frequency_ppb, boot_no, steps, state, sources_used, stray_ns, \
+                    rate_margin_ppb) \
                     FROM STDIN (FORMAT binary)";
-const COLUMNS: i16 = 14;
+const COLUMNS: i16 = 16;
 /// Signature, flags and length of extensions (PostgreSQL manual, COPY, "Binary Format").
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
 /// 2000-01-01, where `timestamptz` counts from, in µs since 1970.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 /// A row with every column set.
-const ROW_BYTES: usize = 160;
+const ROW_BYTES: usize = 176;
 
 /// Appends the samples. COPY costs a third of what INSERT does.
 pub(super) async fn copy(
@@ -58,6 +59,9 @@ fn row(data: &mut Vec<u8>, sample: &Fresh<'_>) {
     int4(data, steps(report));
     int2(data, numbers::state_number(report.state));
     int2(data, sources_used(report));
+    // What does not fit is worth no more than what is not known.
+    optional_int4(data, report.stray.map(Span::as_ns));
+    optional_int4(data, Some(rate_margin(report)));
 }
 
 /// The point estimate; the middle of the bounds where there is no other.
@@ -73,6 +77,13 @@ pub(super) fn steps(report: &Report) -> i32 {
 fn sources_used(report: &Report) -> i16 {
     let used = report.sources.iter().filter(|source| source.verdict.takes_part()).count();
     i16::try_from(used).unwrap_or(i16::MAX)
+}
+
+/// How far the rate of the raw oscillator may be from `frequency_ppb`.
+fn rate_margin(report: &Report) -> i64 {
+    let around = report.frequency.map_or(0, Ppb::as_ppb);
+    let (lo, hi) = (report.rate.lo().as_ppb(), report.rate.hi().as_ppb());
+    hi.saturating_sub(around).max(around.saturating_sub(lo)).max(0)
 }
 
 fn micros(at: Timestamp<Utc>) -> i64 {
@@ -94,6 +105,13 @@ fn int2(data: &mut Vec<u8>, value: i16) {
 fn optional(data: &mut Vec<u8>, value: Option<i64>) {
     match value {
         Some(value) => int8(data, value),
+        None => data.extend_from_slice(&(-1i32).to_be_bytes()),
+    }
+}
+
+fn optional_int4(data: &mut Vec<u8>, value: Option<i64>) {
+    match value.and_then(|value| i32::try_from(value).ok()) {
+        Some(value) => int4(data, value),
         None => data.extend_from_slice(&(-1i32).to_be_bytes()),
     }
 }
