@@ -16,7 +16,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("web", &["risk", "store", "timebase"]),
     ("collector", &["fleet-proto", "risk", "store", "timebase", "web"]),
     ("house-bench", &[]),
-    ("house-tests", &["fleet-proto", "timebase"]),
+    ("house-tests", &["agent-core", "fleet-proto", "timebase"]),
 ];
 
 /// Crates without IO and without a clock, and the few outside crates they may use.

@@ -1,9 +1,13 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use agent_core::spool::Frames;
 use anyhow::{Context, Result};
+use fleet_proto::pb;
+use prost::Message;
 use serde_json::Value;
 
 use crate::process::{binary, free_port, output};
@@ -88,6 +92,22 @@ impl Agent {
         let text = fs::read_to_string(self.folder.join("state/spool/cursor"))?;
         let last = text.lines().filter_map(|line| line.split_once(' ')?.1.parse().ok()).max();
         last.context("nothing is acknowledged")
+    }
+
+    /// The number of every report that lies whole in its spool, acknowledged or not.
+    pub fn spooled(&self) -> Result<BTreeSet<i64>> {
+        let mut found = BTreeSet::new();
+        for entry in fs::read_dir(self.folder.join("state/spool"))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "segment") {
+                let bytes = fs::read(&path)?;
+                // The first frame names the boot; what is torn at the end was never promised.
+                for (_, frame) in Frames::new(&bytes).skip(1).map_while(Result::ok) {
+                    found.insert(pb::Report::decode(frame)?.seq.cast_signed());
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The agent's metrics page.

@@ -4,13 +4,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::process::{binary, free_port, output};
-use crate::{Agent, AgentKnobs, Folder, Process, eventually, get};
+use crate::{Agent, AgentKnobs, Dice, Folder, Process, eventually, get};
 
 /// A cold start makes a database cluster; this is far above what it takes on a loaded machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -102,6 +103,26 @@ impl House {
         Ok(kill(pid, Signal::SIGKILL)?)
     }
 
+    /// SIGKILL to one of the processes that the database server started; the server then ends all others
+    /// and recovers.
+    pub fn kill_9_a_backend(&self, dice: &mut Dice) -> Result<()> {
+        let children = children(self.postgres().context("no Postgres runs")?)?;
+        let n = dice.roll(children.len().max(1) as u64) as usize;
+        match children.get(n) {
+            Some(child) => kill_if_there(*child),
+            None => Ok(()),
+        }
+    }
+
+    /// SIGKILL to every process of the database at once, as when the machine loses power; what the
+    /// kernel has not written to disk is not lost here.
+    pub fn kill_9_whole_postgres(&self) -> Result<()> {
+        let server = self.postgres().context("no Postgres runs")?;
+        let children = children(server)?;
+        kill_if_there(server)?;
+        children.into_iter().try_for_each(kill_if_there)
+    }
+
     /// Whether a database server runs in this platform's folder.
     pub fn postgres_runs(&self) -> bool {
         self.postgres().is_some_and(|pid| kill(pid, None).is_ok())
@@ -170,6 +191,18 @@ impl Drop for House {
         if let Some(pid) = self.postgres() {
             let _ = kill(pid, Signal::SIGQUIT);
         }
+    }
+}
+
+fn children(server: Pid) -> Result<Vec<Pid>> {
+    let list = fs::read_to_string(format!("/proc/{server}/task/{server}/children"))?;
+    Ok(list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect())
+}
+
+fn kill_if_there(pid: Pid) -> Result<()> {
+    match kill(pid, Signal::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
