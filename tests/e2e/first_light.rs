@@ -7,7 +7,7 @@ use house_tests::{ACCOUNT, AgentKnobs, Chronyd, House, skip, visit};
 #[tokio::test]
 async fn from_chronyd_to_the_page() -> Result<()> {
     let house = House::start("").await?;
-    let Some(chronyd) = Chronyd::start(house.folder())? else {
+    let Some(chronyd) = Chronyd::start(house.folder().path())? else {
         skip("from_chronyd_to_the_page", "no chronyd on this machine");
         return Ok(());
     };

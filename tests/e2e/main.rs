@@ -3,9 +3,11 @@
 mod drift_alert;
 mod falseticker;
 mod first_light;
+mod full_disk;
 mod hostile;
 mod hostile_client;
 mod no_loss;
+mod outage;
 mod restart;
 mod sql;
 

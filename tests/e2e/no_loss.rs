@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use house_tests::{Agent, AgentKnobs, Claims, Client, Dice, House, Load, NtpServer, eventually};
+use house_tests::{
+    Agent, AgentKnobs, Claims, Client, Dice, House, Load, NtpServer, Pace, eventually,
+};
 use sqlx::PgPool;
 
 /// Fast enough that every death hits reports on their way.
@@ -61,7 +63,7 @@ async fn chaos(seed: u64) -> Result<()> {
     for n in 0..HOSTS {
         let url = house.grpc_url();
         let client = Client::enrol(&url, &house.join_token(), &format!("load-{n}")).await?;
-        load.push(Load::start(client));
+        load.push(Load::start(client, Pace::Acknowledged));
     }
     let mut promised = Promised::default();
     for victim in order(&mut dice) {
@@ -161,7 +163,7 @@ impl Promised {
 }
 
 /// Waits until that many more samples are stored.
-async fn grow(owner: &PgPool, by: i64) -> Result<()> {
+pub(crate) async fn grow(owner: &PgPool, by: i64) -> Result<()> {
     let count = async || -> Result<i64> {
         Ok(sqlx::query_scalar("SELECT count(*) FROM store.sample").fetch_one(owner).await?)
     };
@@ -174,7 +176,7 @@ async fn grow(owner: &PgPool, by: i64) -> Result<()> {
 }
 
 /// Every stored number of a host, in order, as often as it is stored.
-async fn sequence(owner: &PgPool, host: &str) -> Result<Vec<i64>> {
+pub(crate) async fn sequence(owner: &PgPool, host: &str) -> Result<Vec<i64>> {
     let select = "SELECT seq FROM store.sample JOIN store.host USING (host_id)
                   WHERE name = $1 ORDER BY seq";
     Ok(sqlx::query_scalar(select).bind(host).fetch_all(owner).await?)

@@ -22,6 +22,8 @@ pub struct AgentKnobs {
     pub host: String,
     /// Its time sources, `address:port`.
     pub servers: Vec<String>,
+    /// Where its state is; `None`: beside its configuration.
+    pub state_dir: Option<PathBuf>,
     /// TOML that goes among the top-level keys of its configuration file.
     pub settings: String,
 }
@@ -32,6 +34,7 @@ pub struct Agent {
     /// The process; kill it at will.
     pub process: Process,
     folder: PathBuf,
+    state_dir: PathBuf,
     observe_port: u16,
 }
 
@@ -45,19 +48,20 @@ impl Agent {
         let folder = house.join(format!("agent-{}", knobs.host));
         fs::create_dir(&folder)?;
         let observe_port = free_port()?;
+        let state_dir = knobs.state_dir.unwrap_or_else(|| folder.join("state"));
         let servers: Vec<_> = knobs.servers.iter().map(|server| format!("{server:?}")).collect();
         let text = format!(
             "name = {:?}\nstate-dir = {:?}\ncollector = {collector:?}\njoin-token-file = \
              {join_token:?}\nreport-interval = \"1 s\"\n{}\n[ntp]\nmin-poll = 0\nmax-poll = 0\n\
              servers = [{}]\n[observe]\nlisten = \"127.0.0.1:{observe_port}\"\n",
             knobs.host,
-            folder.join("state"),
+            state_dir,
             knobs.settings,
             servers.join(", ")
         );
         fs::write(folder.join("agent.toml"), text)?;
         let process = Process::start(&mut run(&folder)?, &folder.join("log"))?;
-        let mut agent = Self { process, folder, observe_port };
+        let mut agent = Self { process, folder, state_dir, observe_port };
         agent.ready().await?;
         Ok(agent)
     }
@@ -89,7 +93,7 @@ impl Agent {
 
     /// The highest report number that its spool calls acknowledged.
     pub fn acknowledged(&self) -> Result<i64> {
-        let text = fs::read_to_string(self.folder.join("state/spool/cursor"))?;
+        let text = fs::read_to_string(self.state_dir.join("spool/cursor"))?;
         let last = text.lines().filter_map(|line| line.split_once(' ')?.1.parse().ok()).max();
         last.context("nothing is acknowledged")
     }
@@ -97,7 +101,7 @@ impl Agent {
     /// The number of every report that lies whole in its spool, acknowledged or not.
     pub fn spooled(&self) -> Result<BTreeSet<i64>> {
         let mut found = BTreeSet::new();
-        for entry in fs::read_dir(self.folder.join("state/spool"))? {
+        for entry in fs::read_dir(self.state_dir.join("spool"))? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "segment") {
                 let bytes = fs::read(&path)?;

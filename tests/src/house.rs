@@ -32,7 +32,11 @@ pub struct House {
 impl House {
     /// Starts one. `settings` is TOML that goes before the addresses in the collector's file.
     pub async fn start(settings: &str) -> Result<Self> {
-        let folder = Folder::new()?;
+        Self::start_in(Folder::new()?, settings).await
+    }
+
+    /// Starts one in this folder.
+    pub async fn start_in(folder: Folder, settings: &str) -> Result<Self> {
         let ports = [free_port()?, free_port()?, free_port()?];
         let [grpc_port, web_port, observe_port] = ports;
         let addresses = [("grpc", grpc_port), ("web", web_port), ("observe", observe_port)]
@@ -123,6 +127,22 @@ impl House {
         children.into_iter().try_for_each(kill_if_there)
     }
 
+    /// Stops every process of the database where it stands (SIGSTOP): nothing answers and nothing is refused.
+    /// They go on when the answer is dropped.
+    pub fn freeze_postgres(&self) -> Result<Frozen> {
+        let server = self.postgres().context("no Postgres runs")?;
+        // The server first, or it would start new ones.
+        let mut frozen = Frozen(Vec::new());
+        for pid in [server].into_iter().chain(children(server)?) {
+            match kill(pid, Signal::SIGSTOP) {
+                Ok(()) => frozen.0.push(pid),
+                Err(Errno::ESRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(frozen)
+    }
+
     /// Whether a database server runs in this platform's folder.
     pub fn postgres_runs(&self) -> bool {
         self.postgres().is_some_and(|pid| kill(pid, None).is_ok())
@@ -163,8 +183,8 @@ impl House {
     }
 
     /// The folder of everything that belongs to this platform.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// What the collector's metrics say: the sum over labels of one name.
@@ -181,6 +201,18 @@ impl House {
 
     fn place(&self) -> Vec<String> {
         place(&self.folder)
+    }
+}
+
+/// A database that stands still.
+#[derive(Debug)]
+pub struct Frozen(Vec<Pid>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let _ = kill(*pid, Signal::SIGCONT);
+        }
     }
 }
 

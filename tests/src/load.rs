@@ -20,6 +20,8 @@ use crate::clock;
 
 /// Longest wait for an answer; a collector that was killed says nothing at all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Reports made together by a host that waits for acknowledgements.
+const AT_ONCE: u64 = 20;
 /// Between two attempts to connect.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
 
@@ -156,7 +158,16 @@ fn info(name: &str) -> pb::HostInfo {
     pb::HostInfo { name: name.to_owned(), agent_version: "test".into(), ..pb::HostInfo::default() }
 }
 
-/// One host under load: reports as fast as they are acknowledged, whatever happens to the collector.
+/// When a host under load makes its next reports.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// As soon as all before are acknowledged.
+    Acknowledged,
+    /// So many a second, whether they are acknowledged or not: what is not waits, as in a spool.
+    PerSecond(u64),
+}
+
+/// One host under load, whatever happens to the collector.
 #[derive(Debug)]
 pub struct Load {
     /// Its client.
@@ -167,9 +178,9 @@ pub struct Load {
 
 impl Load {
     /// Starts one.
-    pub fn start(client: Client) -> Self {
+    pub fn start(client: Client, pace: Pace) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(run(client.clone(), Arc::clone(&stop)));
+        let task = tokio::spawn(run(client.clone(), pace, Arc::clone(&stop)));
         Self { client, stop, task }
     }
 
@@ -181,46 +192,74 @@ impl Load {
     }
 }
 
-async fn run(client: Client, stop: Arc<AtomicBool>) -> Result<u64> {
-    let (mut made, mut acknowledged) = (0u64, 0u64);
+async fn run(client: Client, pace: Pace, stop: Arc<AtomicBool>) -> Result<u64> {
+    let mut made = Made { pace, stop, since: Instant::now(), count: 0, acknowledged: 0 };
     loop {
         // A refused connection and a broken one are the collector's death: what the test is about.
         if let Ok(session) = client.session().await {
-            let _ = pump(&client, session, &stop, &mut made, &mut acknowledged).await;
+            let _ = pump(&client, session, &mut made).await;
         }
-        if stop.load(Ordering::Relaxed) && acknowledged == made {
-            return Ok(made);
+        if made.is_over() {
+            return Ok(made.count);
         }
         tokio::time::sleep(RETRY_EVERY).await;
     }
 }
 
-/// Until the session breaks, or all is said.
-async fn pump(
-    client: &Client,
-    mut session: Session,
-    stop: &AtomicBool,
-    made: &mut u64,
-    acknowledged: &mut u64,
-) -> Result<()> {
-    const REPORTS: u64 = 20;
-    loop {
-        if *made == *acknowledged {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            *made += REPORTS;
+/// Reports made so far: their numbers are 1 to `count`.
+struct Made {
+    pace: Pace,
+    stop: Arc<AtomicBool>,
+    since: Instant,
+    count: u64,
+    acknowledged: u64,
+}
+
+impl Made {
+    /// Makes what is due.
+    fn more(&mut self) {
+        if self.stop.load(Ordering::Relaxed) {
+            return;
         }
-        let reports = (*acknowledged + 1..=*made).map(|seq| client.report(seq)).collect();
-        let batch = client.batch(reports);
+        match self.pace {
+            Pace::Acknowledged if self.count == self.acknowledged => self.count += AT_ONCE,
+            Pace::Acknowledged => {}
+            Pace::PerSecond(rate) => {
+                let due = self.since.elapsed().as_millis() as u64 * rate / 1_000;
+                self.count = self.count.max(due);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) && self.acknowledged == self.count
+    }
+}
+
+/// Until the session breaks, or all is said.
+async fn pump(client: &Client, mut session: Session, made: &mut Made) -> Result<()> {
+    let mut batches = 0u64;
+    loop {
+        made.more();
+        if made.is_over() {
+            return Ok(());
+        }
+        if made.count == made.acknowledged {
+            tokio::time::sleep(RETRY_EVERY).await;
+            continue;
+        }
+        let first = made.acknowledged + 1;
+        let last = made.count.min(made.acknowledged + u64::from(session.welcome.max_batch));
+        let batch = client.batch((first..=last).map(|seq| client.report(seq)).collect());
         // Every fifth batch is said twice, as after an acknowledgement that was lost.
-        let times = if made.is_multiple_of(5 * REPORTS) { 2 } else { 1 };
+        batches += 1;
+        let times = if batches.is_multiple_of(5) { 2 } else { 1 };
         for _ in 0..times {
             session.send(batch.clone()).await?;
         }
         for _ in 0..times {
             match session.answer().await? {
-                FromCollector::Ack(ack) => *acknowledged = ack.seq.max(*acknowledged),
+                FromCollector::Ack(ack) => made.acknowledged = ack.seq.max(made.acknowledged),
                 FromCollector::Refusal(refusal) if refusal.retry => {
                     tokio::time::sleep(RETRY_EVERY).await;
                 }
