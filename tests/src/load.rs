@@ -199,6 +199,7 @@ async fn run(client: Client, pace: Pace, stop: Arc<AtomicBool>) -> Result<u64> {
         if let Ok(session) = client.session().await {
             let _ = pump(&client, session, &mut made).await;
         }
+        made.more();
         if made.is_over() {
             return Ok(made.count);
         }
