@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 
+use super::backlog::MemoryBacklog;
 use crate::World;
-use crate::backlog::MemoryBacklog;
 
 /// What all hosts of the fleet have in common.
 pub(crate) struct Shared {
