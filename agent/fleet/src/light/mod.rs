@@ -55,7 +55,6 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     attend(&fleet, &mut measured).await?;
 
     info!("stopping: what was sent is awaited for at most {} s", DRAIN.as_secs());
-    let (elapsed, cpu) = (measured.since.elapsed(), measured.cpu());
     fleet.stop.cancel();
     let give_up = fleet.give_up.clone();
     tokio::spawn(async move {
@@ -68,7 +67,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     let ordinary = fates.iter().filter(|fate: &&Fate| fate.role != Role::SlowReader);
     let unanswered = ordinary.map(|fate| fate.unanswered).sum();
-    tell(&fleet, elapsed, cpu, Some(unanswered));
+    tell(&fleet, measured.since.elapsed(), measured.cpu(), Some(unanswered));
     Ok(())
 }
 
@@ -121,6 +120,9 @@ async fn attend(fleet: &Fleet, measured: &mut Measured) -> Result<()> {
                 *fleet.tally() = Tally::default();
                 *measured = Measured::now();
                 report.reset();
+                if light.json {
+                    println!("{}", serde_json::json!({ "event": "measuring" }));
+                }
             }
             () = until(storm) => {
                 info!("storm: every connection breaks");

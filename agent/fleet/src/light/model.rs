@@ -174,6 +174,7 @@ impl LightHost {
             }),
             drift_ceiling_ppb: Some(100_000),
             tai_offset_s: Some(37),
+            stray_ns: Some(noise.abs()),
             ..pb::Report::default()
         };
         match self.garbage {

@@ -135,7 +135,7 @@ impl Report<'_> {
             })
         };
         json!({
-            "final": self.never_acknowledged.is_some(),
+            "event": if self.never_acknowledged.is_some() { "final" } else { "progress" },
             "elapsed_s": self.elapsed.as_secs_f64(),
             "hosts": self.hosts,
             "open_sessions": self.open_sessions,
