@@ -1,13 +1,34 @@
 # shellcheck shell=bash
-# Benchmarks against other programs. What the columns mean is in docs/BENCHMARKS.md.
+# Benchmarks. What the columns mean is in docs/BENCHMARKS.md.
 
 NTPD_RS_VERSION=1.9.0
 
-# bench ntp [OPTIONS of bench-ntp]; --without ntpd-rs also spares building it.
+# bench WHAT [OPTIONS of bench-WHAT]
 bench() {
     local what=${1:-}
-    [ "$what" = ntp ] || fail "bench what? There is: ./run bench ntp [--help]"
-    shift
+    [ $# -eq 0 ] || shift
+    case "$what" in
+        ntp) bench_ntp "$@" ;;
+        ingest) bench_ingest "$@" ;;
+        *) fail "bench what? There are: ./run bench ntp [--help], ./run bench ingest [--help]" ;;
+    esac
+}
+
+# Reports from the wire to the acknowledgement, beside psql's \copy of the same rows.
+bench_ingest() {
+    need_rust
+    need_postgres
+    assets
+    say "Building (the first time takes some minutes)."
+    cargo build --release -p collector -p agent-fleet -p house-bench
+    local arguments=(--collector "$BIN/truechimer" --fleet "$BIN/truechimer-fleet")
+    arguments+=(--psql "$(postgres_bin)/psql")
+    [[ " $* " == *' --folder'* ]] || arguments+=(--folder "$TARGET/bench")
+    "$BIN/bench-ingest" "${arguments[@]}" "$@"
+}
+
+# The agent against its peers; --without ntpd-rs also spares building it.
+bench_ntp() {
     need_rust
     need_chronyd
     [ -n "$CHRONYD" ] || fail "no chronyd, and apt-get download has none"

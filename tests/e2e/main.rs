@@ -6,6 +6,7 @@ mod first_light;
 mod full_disk;
 mod hostile;
 mod hostile_client;
+mod light_fleet;
 mod no_loss;
 mod outage;
 mod restart;
