@@ -9,6 +9,9 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
+/// Between two reports of a steady host.
+pub(crate) const INTERVAL_S: f64 = 10.0;
+
 /// What is asked of the fleet.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
@@ -63,7 +66,7 @@ pub(crate) fn start(program: &Path, load: &Load, collector: &str, state: &Path) 
     command.args(["--warm-up", &format!("{} s", load.warm_up_s)]);
     command.args(["--for", &format!("{} s", load.seconds)]);
     match load.pace {
-        Pace::Steady => command.args(["--report-interval", "10 s"]),
+        Pace::Steady => command.args(["--report-interval", &format!("{INTERVAL_S} s")]),
         Pace::Flood { reports_per_batch, pipeline } => command
             .arg("--max-rate")
             .args(["--reports-per-batch", &reports_per_batch.to_string()])

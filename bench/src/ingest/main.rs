@@ -194,7 +194,7 @@ fn load(options: &Options, collector: &Collector, database: &Database, load: Loa
     );
     Ok(Row {
         name: load.name,
-        steady: load.pace == Pace::Steady,
+        asked_per_s: (load.pace == Pace::Steady).then(|| f64::from(load.hosts) / fleet::INTERVAL_S),
         rows: told.acknowledged,
         seconds: told.elapsed_s,
         collector_cpu_s: Some(used.collector_s),
@@ -223,7 +223,7 @@ fn copy(database: &Database, file: &Path) -> Result<Row> {
     let (rows, size) = (database.sample_count()?, database.sample_bytes()?);
     Ok(Row {
         name: "psql \\copy".to_owned(),
-        steady: false,
+        asked_per_s: None,
         rows,
         seconds,
         collector_cpu_s: None,

@@ -2,6 +2,7 @@
 //! collector does not have yet.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -275,8 +276,11 @@ fn guided(status: &Status) -> Option<Duration> {
     Some(Duration::from_millis(ms))
 }
 
-/// The word of the collector's reason, or the code.
+/// The word of the collector's reason, or the code; "no connection" if the collector said nothing.
 fn reason(status: &Status) -> String {
+    if status.source().is_some() {
+        return "no connection".to_owned();
+    }
     let word = status.message().split_once(": ").map(|(word, _)| word);
     let is_word = |word: &&str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     word.filter(is_word).map_or_else(|| format!("{:?}", status.code()), str::to_owned)
