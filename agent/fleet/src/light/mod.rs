@@ -55,6 +55,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     attend(&fleet, &mut measured).await?;
 
     info!("stopping: what was sent is awaited for at most {} s", DRAIN.as_secs());
+    let open_sessions = fleet.open_sessions.load(Ordering::Relaxed);
     fleet.stop.cancel();
     let give_up = fleet.give_up.clone();
     tokio::spawn(async move {
@@ -67,7 +68,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     let ordinary = fates.iter().filter(|fate: &&Fate| fate.role != Role::SlowReader);
     let unanswered = ordinary.map(|fate| fate.unanswered).sum();
-    tell(&fleet, measured.since.elapsed(), measured.cpu(), Some(unanswered));
+    tell(&fleet, &measured, open_sessions, Some(unanswered));
     Ok(())
 }
 
@@ -93,6 +94,7 @@ fn gather(options: Options) -> Result<Fleet> {
 /// Raises storms and tells how things stand, until the end.
 async fn attend(fleet: &Fleet, measured: &mut Measured) -> Result<()> {
     let light = &fleet.options.light;
+    let open_sessions = || fleet.open_sessions.load(Ordering::Relaxed);
     let mut stopping = std::pin::pin!(stopped());
     let mut report = tokio::time::interval_at(Instant::now() + REPORT_EVERY, REPORT_EVERY);
     // Until every host has had a session.
@@ -103,7 +105,7 @@ async fn attend(fleet: &Fleet, measured: &mut Measured) -> Result<()> {
             _ = report.tick() => {
                 let arrived = fleet.arrived.load(Ordering::Relaxed);
                 info!("{arrived} of {} hosts have had a session", fleet.options.hosts);
-                tell(fleet, measured.since.elapsed(), measured.cpu(), None);
+                tell(fleet, measured, open_sessions(), None);
             }
         }
     }
@@ -130,7 +132,7 @@ async fn attend(fleet: &Fleet, measured: &mut Measured) -> Result<()> {
                 storm = light.storm.map(|every| Instant::now() + std(every));
             }
             () = until(end) => return Ok(()),
-            _ = report.tick() => tell(fleet, measured.since.elapsed(), measured.cpu(), None),
+            _ = report.tick() => tell(fleet, measured, open_sessions(), None),
         }
     }
 }
@@ -147,13 +149,13 @@ fn std(span: Span) -> Duration {
 }
 
 /// Prints a report; with `never_acknowledged` it is the last.
-fn tell(fleet: &Fleet, elapsed: Duration, cpu: Duration, never_acknowledged: Option<u64>) {
+fn tell(fleet: &Fleet, measured: &Measured, open_sessions: u64, never_acknowledged: Option<u64>) {
     let tally = fleet.tally().clone();
     let report = Report {
         tally: &tally,
-        elapsed,
-        cpu,
-        open_sessions: fleet.open_sessions.load(Ordering::Relaxed),
+        elapsed: measured.since.elapsed(),
+        cpu: measured.cpu(),
+        open_sessions,
         hosts: fleet.options.hosts,
         never_acknowledged,
     };
