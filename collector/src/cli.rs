@@ -74,6 +74,9 @@ enum Command {
     /// People who may sign in
     #[command(subcommand)]
     User(UserCommand),
+    /// People who may ask with SQL
+    #[command(subcommand)]
+    SqlUser(SqlUserCommand),
     /// Tokens that let a host join
     #[command(subcommand)]
     Token(TokenCommand),
@@ -105,6 +108,25 @@ enum UserCommand {
     },
     /// List the people who may sign in
     List,
+}
+
+#[derive(Debug, Subcommand)]
+enum SqlUserCommand {
+    /// Add someone who reads schema fleet and nothing else; prints a random password once
+    Add {
+        /// Name of the role: a-z, 0-9 and _
+        name: String,
+        /// May also load lines of logs, to have them ordered
+        #[arg(long)]
+        analyst: bool,
+    },
+    /// List who may ask
+    List,
+    /// End someone's sessions and remove the role
+    Remove {
+        /// Name of the role
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -198,7 +220,7 @@ async fn with_database(config: &Config, command: Command) -> anyhow::Result<()> 
     let database = Database::open_for_command(config).await?;
     let store = &database.store;
     let done = match command {
-        Command::Migrate => store.migrate().await.map_err(Into::into),
+        Command::Migrate => crate::database::migrate(store).await,
         Command::User(UserCommand::Add { name, password_file }) => {
             admin::users::add(store, &name, password_file.as_deref()).await
         }
@@ -206,6 +228,13 @@ async fn with_database(config: &Config, command: Command) -> anyhow::Result<()> 
             admin::users::passwd(store, &name, password_file.as_deref()).await
         }
         Command::User(UserCommand::List) => admin::users::list(store).await,
+        Command::SqlUser(SqlUserCommand::Add { name, analyst }) => {
+            admin::sql_users::add(store, config, &name, analyst).await
+        }
+        Command::SqlUser(SqlUserCommand::List) => admin::sql_users::list(store).await,
+        Command::SqlUser(SqlUserCommand::Remove { name }) => {
+            admin::sql_users::remove(store, &name).await
+        }
         Command::Token(TokenCommand::Create { expires, uses, label }) => {
             admin::tokens::create(store, expires, uses, &label).await
         }

@@ -18,14 +18,19 @@ pub fn url(config: &Config, reader: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let role = if reader { postgres::READER } else { postgres::OWNER };
-    let socket = postgres::socket_folder(&config.data_dir())?;
-    let socket = encoded(&socket.to_string_lossy());
-    println!("postgresql:///{}?host={socket}&user={role}", postgres::OWNER);
+    println!("{}", by_socket(config, role)?);
     Ok(())
 }
 
+/// The URL of the private cluster's socket.
+pub(super) fn by_socket(config: &Config, role: &str) -> anyhow::Result<String> {
+    let (socket, port) = postgres::socket(&config.data_dir())?;
+    let (socket, role) = (encoded(&socket.to_string_lossy()), encoded(role));
+    Ok(format!("postgresql:///{}?host={socket}&port={port}&user={role}", postgres::OWNER))
+}
+
 /// Percent-encoded (RFC 3986 unreserved characters stay).
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

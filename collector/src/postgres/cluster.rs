@@ -59,21 +59,25 @@ pub(super) fn write_settings(layout: &Layout) -> Result<(), PostgresError> {
         write(layout, "postgresql.conf", &format!("{text}\n{INCLUDE}\n"))?;
     }
     write(layout, "truechimer.conf", &settings(layout))?;
-    write(layout, "pg_hba.conf", &format!("local all {OWNER},{READER} peer map=own\n"))?;
+    write(layout, "pg_hba.conf", &who_may_come_in(layout))?;
     write(layout, "pg_ident.conf", &identities(&layout.user))
 }
 
 /// Durable above all (fsync stays on); the rest is for a machine with other work to do.
 fn settings(layout: &Layout) -> String {
     let socket = layout.socket.display().to_string().replace('\'', "''");
+    let address = layout.listen.map(|at| at.ip().to_string()).unwrap_or_default();
+    let port = layout.port();
     format!(
         "# Written by truechimer at every start: put your own settings into postgresql.conf below\n\
          # the include line.\n\
-         listen_addresses = ''\n\
+         listen_addresses = '{address}'\n\
          unix_socket_directories = '{socket}'\n\
          unix_socket_permissions = 0700\n\
-         port = 5432\n\
-         max_connections = 64\n\
+         port = {port}\n\
+         max_connections = 84\n\
+         # So many are kept for the collector, however many people ask.\n\
+         superuser_reserved_connections = 20\n\
          shared_buffers = 192MB\n\
          wal_compression = on\n\
          max_wal_size = 2GB\n\
@@ -84,6 +88,19 @@ fn settings(layout: &Layout) -> String {
          logging_collector = off\n\
          log_min_messages = warning\n"
     )
+}
+
+/// By the socket: the owner and the reader as the user who runs us; SQL users by their password. By TCP,
+/// where there is a listener: SQL users alone.
+fn who_may_come_in(layout: &Layout) -> String {
+    let mut text = format!(
+        "local all {OWNER},{READER} peer map=own\n\
+         local {OWNER} +{READER} scram-sha-256\n"
+    );
+    if layout.listen.is_some() {
+        let _ = writeln!(text, "host {OWNER} +{READER} all scram-sha-256");
+    }
+    text
 }
 
 /// root, the server's user and whoever runs us come in as owner or reader; nobody else at all.

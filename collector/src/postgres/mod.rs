@@ -1,8 +1,8 @@
 //! A private Postgres cluster in the data directory, run from installed server binaries.
 //!
-//! Reachable by a unix socket only, run by an unprivileged user even when we are root, and durable:
+//! Reachable by a unix socket only, unless a listener is asked for; run by an unprivileged user even when we are root, and durable:
 //! fsync is on, a cluster orphaned by our own death is adopted, one that died is recovered. What this
-//! module refuses to do: download binaries, listen on TCP, upgrade a cluster to another major version.
+//! module refuses to do: download binaries, let anybody but SQL users in by TCP.
 //!
 //! [`binaries`] finds the server, [`layout`] knows the files and who owns them, [`cluster`] makes the
 //! cluster and its settings, [`process`] starts and stops the server, [`supervise`] keeps it alive.
@@ -14,6 +14,7 @@ mod lock;
 mod process;
 mod supervise;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::Flock;
@@ -129,7 +130,19 @@ impl Embedded {
     /// # Errors
     /// Every [`PostgresError`]; each says what to do.
     pub async fn start(data_dir: &Path, bin: Option<&Path>) -> Result<Self, PostgresError> {
-        let layout = Layout::prepare(data_dir)?;
+        Self::start_listening(data_dir, bin, None).await
+    }
+
+    /// As [`Embedded::start`], with a TCP listener for SQL users.
+    ///
+    /// # Errors
+    /// As [`Embedded::start`].
+    pub async fn start_listening(
+        data_dir: &Path,
+        bin: Option<&Path>,
+        listen: Option<SocketAddr>,
+    ) -> Result<Self, PostgresError> {
+        let layout = Layout::prepare(data_dir, listen)?;
         let lock = lock::take(&layout).await?;
         let binaries = binaries::find(bin, cluster::major(&layout)?, &layout.data)?;
         cluster::create_if_missing(&layout, &binaries).await?;
@@ -167,10 +180,18 @@ impl Embedded {
 /// # Errors
 /// There is no cluster yet.
 pub fn socket_folder(data_dir: &Path) -> Result<PathBuf, PostgresError> {
+    Ok(socket(data_dir)?.0)
+}
+
+/// How to reach the cluster of `data_dir` by its socket, whether it runs or not: folder and port.
+///
+/// # Errors
+/// There is no cluster yet.
+pub fn socket(data_dir: &Path) -> Result<(PathBuf, u16), PostgresError> {
     let missing = || std::io::Error::other("no embedded database here yet: run `truechimer serve`");
-    let layout = Layout::existing(data_dir)?;
+    let layout = Layout::existing(data_dir)?.map(Layout::as_it_runs);
     let layout = layout.ok_or_else(|| PostgresError::file("cannot find", data_dir)(missing()))?;
-    Ok(layout.socket)
+    Ok((layout.socket.clone(), layout.port()))
 }
 
 /// How to reach the cluster of `data_dir` if another process serves it at this moment.
@@ -179,5 +200,5 @@ pub fn socket_folder(data_dir: &Path) -> Result<PathBuf, PostgresError> {
 /// The lock file cannot be read.
 pub fn served_by_another(data_dir: &Path) -> Result<Option<PgConnectOptions>, PostgresError> {
     let Some(layout) = Layout::existing(data_dir)? else { return Ok(None) };
-    Ok(lock::is_taken(&layout)?.then(|| layout.connect_options()))
+    Ok(lock::is_taken(&layout)?.then(|| layout.as_it_runs().connect_options()))
 }

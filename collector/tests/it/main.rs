@@ -8,5 +8,6 @@ mod facts;
 mod hostile;
 mod identity;
 mod partitions;
+mod sql_users;
 mod stop;
 mod support;
