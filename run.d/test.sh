@@ -30,7 +30,8 @@ need_for_tests() {
     need_ntpd
     browser_driver
     need_chromium
-    export CHRONYD NTPD CHROMIUM
+    newer_postgres
+    export CHRONYD NTPD CHROMIUM TRUECHIMER_TEST_NEWER_PG_BIN
     POSTGRES_BIN=$(postgres_bin)
     export POSTGRES_BIN
     assets

@@ -1,7 +1,7 @@
 //! Command line of `truechimer`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use timebase::Span;
@@ -171,6 +171,34 @@ enum DbCommand {
         #[arg(long)]
         reader: bool,
     },
+    /// Write everything into a file, as of one moment, while the collector runs
+    Backup {
+        /// File that does not exist, or a folder
+        #[arg(value_name = "FILE|DIR")]
+        target: PathBuf,
+    },
+    /// Read a backup into an empty data directory or database, whole or not at all
+    Restore {
+        /// File that `db backup` made
+        file: PathBuf,
+    },
+    /// Bring the embedded cluster to a newer major version of Postgres; the old one is kept aside
+    Upgrade {
+        /// Folder with the binaries of its present version; default: where they are installed
+        #[arg(long, value_name = "DIR")]
+        from: Option<PathBuf>,
+        /// Folder with the binaries of the version to move to; default: the newest installed
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+    /// VACUUM and ANALYZE every table, beside the collector
+    Vacuum,
+    /// Sizes, growth, forecast, activity, last backup
+    Status {
+        /// As JSON, for programs; sizes in bytes
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs the command.
@@ -197,7 +225,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 log.filter = "warn".into();
             }
             observe::init_logging(&log)?;
-            with_database(&config, command).await
+            match command {
+                Command::Db(DbCommand::Upgrade { from, to }) => {
+                    admin::db::upgrade::run(&config, from.as_deref(), to.as_deref()).await
+                }
+                Command::Db(DbCommand::Restore { file }) => restore(&config, &file).await,
+                command => with_database(&config, command).await,
+            }
         }
     }
 }
@@ -213,6 +247,14 @@ async fn serve(config: Config, role: Vec<Role>) -> anyhow::Result<()> {
     };
     app.stop().await;
     if failed { Err(anyhow::anyhow!("a part of it failed; see the log")) } else { Ok(()) }
+}
+
+/// Into a database that no collector has opened: it has no schema yet.
+async fn restore(config: &Config, file: &Path) -> anyhow::Result<()> {
+    let database = Database::open_as_it_is(config).await?;
+    let done = admin::db::restore::run(config, &database.store, &database.options, file).await;
+    database.close().await;
+    done
 }
 
 /// Administration works beside a running server, and without one.
@@ -244,6 +286,13 @@ async fn with_database(config: &Config, command: Command) -> anyhow::Result<()> 
         }
         Command::Host(HostCommand::List) => admin::hosts::list(store).await,
         Command::Host(HostCommand::Revoke { host }) => admin::hosts::revoke(store, &host).await,
+        Command::Db(DbCommand::Backup { target }) => {
+            admin::db::backup::run(config, store, &database.options, &target).await
+        }
+        Command::Db(DbCommand::Vacuum) => admin::db::vacuum::run(store).await,
+        Command::Db(DbCommand::Status { json }) => {
+            admin::db::status::run(config, store, json).await
+        }
         Command::Serve { .. } | Command::CheckConfig | Command::Db(_) => Ok(()),
     };
     database.close().await;

@@ -16,6 +16,8 @@ const COMMAND_CONNECTIONS: u32 = 2;
 pub struct Database {
     /// The handle on it.
     pub store: Store,
+    /// How it was reached: for programs that connect by themselves.
+    pub options: PgConnectOptions,
     /// The private cluster, if this process runs it.
     pub embedded: Option<Embedded>,
 }
@@ -75,8 +77,8 @@ impl Database {
         embedded: Option<Embedded>,
         connections: u32,
     ) -> anyhow::Result<Self> {
-        match Store::connect(options, connections).await {
-            Ok(store) => Ok(Self { store, embedded }),
+        match Store::connect(options.clone(), connections).await {
+            Ok(store) => Ok(Self { store, options, embedded }),
             Err(error) => {
                 if let Some(embedded) = embedded {
                     embedded.stop().await;

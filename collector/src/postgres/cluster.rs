@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::chown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
 
@@ -27,6 +27,15 @@ pub(super) async fn create_if_missing(
         return Ok(());
     }
     tracing::info!(folder = %layout.data.display(), "creating the embedded database cluster");
+    let draft = make_draft(layout, binaries).await?;
+    std::fs::rename(&draft, &layout.data).map_err(PostgresError::file("cannot place", &layout.data))
+}
+
+/// A new cluster beside the place of the real one, in place of an earlier draft.
+pub(super) async fn make_draft(
+    layout: &Layout,
+    binaries: &Binaries,
+) -> Result<PathBuf, PostgresError> {
     let draft = layout.folder.join("data.new");
     if draft.exists() {
         std::fs::remove_dir_all(&draft).map_err(PostgresError::file("cannot remove", &draft))?;
@@ -47,7 +56,7 @@ pub(super) async fn create_if_missing(
         let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(PostgresError::Program { program: "initdb", output });
     }
-    std::fs::rename(&draft, &layout.data).map_err(PostgresError::file("cannot place", &layout.data))
+    Ok(draft)
 }
 
 /// Writes our settings and who may come in; at every start, so that a newer version's apply.

@@ -5,14 +5,17 @@
 //! module refuses to do: download binaries, let anybody but SQL users in by TCP.
 //!
 //! [`binaries`] finds the server, [`layout`] knows the files and who owns them, [`cluster`] makes the
-//! cluster and its settings, [`process`] starts and stops the server, [`supervise`] keeps it alive.
+//! cluster and its settings, [`upgrade`] moves it to another version, [`client`] runs pg_dump and
+//! pg_restore, [`process`] starts and stops the server, [`supervise`] keeps it alive.
 
 mod binaries;
+pub mod client;
 mod cluster;
 mod layout;
 mod lock;
 mod process;
 mod supervise;
+pub mod upgrade;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -42,7 +45,10 @@ pub enum PostgresError {
         looked: String,
     },
     /// The cluster was made by another major version.
-    #[error("the cluster in {} was made by Postgres {needed}, but the server binaries found are of {found}. Install Postgres {needed}, or name its folder in `[database] postgres-bin`", data.display())]
+    #[error(
+        "the cluster in {} was made by Postgres {needed}, but the server binaries found are of {found}. Nothing was changed. Either go on with {needed}: `apt install postgresql-{needed}`, or name its folder in `[database] postgres-bin`. Or move to another version, which needs the binaries of both: `apt install postgresql-{needed}`, then `truechimer db backup FILE` and `truechimer db upgrade`",
+        data.display()
+    )]
     MajorVersion {
         /// The cluster.
         data: PathBuf,
@@ -51,6 +57,17 @@ pub enum PostgresError {
         /// Versions that are installed.
         found: String,
     },
+    /// No pg_dump and pg_restore.
+    #[error(
+        "pg_dump and pg_restore were not found (looked at {looked}). Install them (Debian, Ubuntu: apt install postgresql-client; Fedora: dnf install postgresql)"
+    )]
+    NoClient {
+        /// Where they were looked for.
+        looked: String,
+    },
+    /// Nothing to upgrade, or nothing to upgrade to.
+    #[error("{0}")]
+    NoUpgrade(String),
     /// Another process serves from this data directory.
     #[error("the database in {} is in use by another truechimer{}", folder.display(), pid.map(|p| format!(" (process {p})")).unwrap_or_default())]
     InUse {
@@ -144,6 +161,7 @@ impl Embedded {
     ) -> Result<Self, PostgresError> {
         let layout = Layout::prepare(data_dir, listen)?;
         let lock = lock::take(&layout).await?;
+        upgrade::finish(&layout)?;
         let binaries = binaries::find(bin, cluster::major(&layout)?, &layout.data)?;
         cluster::create_if_missing(&layout, &binaries).await?;
         cluster::write_settings(&layout)?;

@@ -16,6 +16,7 @@ pub mod pages;
 pub mod partitions;
 pub mod people;
 mod prune;
+pub mod storage;
 pub mod time;
 
 use std::time::Duration;

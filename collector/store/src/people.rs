@@ -152,6 +152,38 @@ impl Store {
         Ok(true)
     }
 
+    /// Makes the roles that grants name, where the server lacks them, and shuts this database to others:
+    /// neither is part of a backup, for both belong to the server.
+    ///
+    /// # Errors
+    /// The database does not answer, or does not let us make roles.
+    pub async fn prepare_roles(&self) -> Result<(), sqlx::Error> {
+        for statement in [
+            format!(
+                "DO $$ BEGIN
+                     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{READER}') THEN
+                         CREATE ROLE {READER} LOGIN CONNECTION LIMIT 16;
+                         ALTER ROLE {READER} SET default_transaction_read_only = on;
+                         ALTER ROLE {READER} SET statement_timeout = '30s';
+                         ALTER ROLE {READER} SET search_path = fleet;
+                     END IF;
+                     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{ANALYST}') THEN
+                         CREATE ROLE {ANALYST} NOLOGIN;
+                     END IF;
+                 END $$"
+            ),
+            format!(
+                "DO $$ BEGIN
+                     EXECUTE format('REVOKE TEMPORARY, CREATE ON DATABASE %I FROM PUBLIC', current_database());
+                     EXECUTE format('GRANT CONNECT ON DATABASE %I TO {READER}', current_database());
+                 END $$"
+            ),
+        ] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&self.pool).await?;
+        }
+        Ok(())
+    }
+
     /// Every SQL user that was made here, by name.
     pub async fn sql_users(&self) -> Result<Vec<SqlUser>, sqlx::Error> {
         sqlx::query_as!(

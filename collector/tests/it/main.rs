@@ -3,6 +3,7 @@
 
 mod cluster;
 mod commands;
+mod database;
 mod exactly_once;
 mod facts;
 mod hostile;

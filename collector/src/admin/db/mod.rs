@@ -1,6 +1,15 @@
-//! `truechimer db`.
+//! `truechimer db`: one file for each command.
+
+pub mod backup;
+mod progress;
+pub mod restore;
+pub mod status;
+pub mod upgrade;
+pub mod vacuum;
 
 use std::fmt::Write;
+
+use store::Store;
 
 use crate::config::Config;
 use crate::{database, postgres};
@@ -20,6 +29,12 @@ pub fn url(config: &Config, reader: bool) -> anyhow::Result<()> {
     let role = if reader { postgres::READER } else { postgres::OWNER };
     println!("{}", by_socket(config, role)?);
     Ok(())
+}
+
+/// Major version of the server.
+async fn server_major(store: &Store) -> anyhow::Result<u32> {
+    let version = store.server_version().await?;
+    Ok(version / 10_000)
 }
 
 /// The URL of the private cluster's socket.

@@ -1,0 +1,143 @@
+//! The cluster of one major version becomes one of another, by pg_upgrade; the old one is kept aside.
+//!
+//! The new cluster is made beside the old one and takes its place by renaming once it is whole: killed at
+//! any moment, either the old or the new one is there, never half of one.
+
+use std::path::{Path, PathBuf};
+
+use super::binaries::{self, Binaries};
+use super::layout::Layout;
+use super::{OWNER, PostgresError, cluster, lock, process};
+
+/// Where the new cluster waits, whole, until the old one has gone aside.
+const WHOLE: &str = "data.upgraded";
+
+/// What was done.
+#[derive(Clone, Debug)]
+pub struct Upgraded {
+    /// Major version before.
+    pub from: u32,
+    /// Major version now.
+    pub to: u32,
+    /// The old cluster, to be removed by hand.
+    pub old: PathBuf,
+}
+
+/// Brings the cluster of `data_dir` to the version of the binaries in `to`, or to the newest installed.
+/// The old ones are looked for in `from`, then wherever a server may be. What comes of pg_upgrade's own
+/// words goes to `say`.
+///
+/// # Errors
+/// There is no cluster, it is in use or of that version already, binaries are missing, or pg_upgrade
+/// failed: the old cluster is as it was then.
+pub async fn upgrade(
+    data_dir: &Path,
+    from: Option<&Path>,
+    to: Option<&Path>,
+    say: impl Fn(&str),
+) -> Result<Upgraded, PostgresError> {
+    let none =
+        || PostgresError::NoUpgrade(format!("no embedded database in {}", data_dir.display()));
+    let layout = Layout::existing(data_dir)?.ok_or_else(none)?;
+    let _lock = lock::take(&layout).await?;
+    finish(&layout)?;
+    let major = cluster::major(&layout)?.ok_or_else(none)?;
+    let new = binaries::find(to, None, &layout.data)?;
+    if new.major <= major {
+        return Err(PostgresError::NoUpgrade(format!(
+            "the cluster is of Postgres {major}, and the newest binaries found are of {}: install a newer \
+             version first, such as `apt install postgresql-{}`, or name its folder with --to",
+            new.major,
+            major + 1
+        )));
+    }
+    let old = binaries::find(from, Some(major), &layout.data).map_err(|_| {
+        PostgresError::NoUpgrade(format!(
+            "moving from Postgres {major} to {} needs the binaries of both, and those of {major} are not \
+             installed: `apt install postgresql-{major}`, or name their folder with --from",
+            new.major
+        ))
+    })?;
+    if !new.home().join("pg_upgrade").is_file() {
+        return Err(PostgresError::NoUpgrade(format!(
+            "{} has no pg_upgrade: install the whole package (Debian, Ubuntu: apt install postgresql-{}; \
+             Fedora: dnf install postgresql-upgrade)",
+            new.home().display(),
+            new.major
+        )));
+    }
+    say(&format!("stopping the cluster of Postgres {major} cleanly"));
+    // pg_upgrade takes only a cluster that was shut down; one that was killed recovers by this.
+    process::start_or_adopt(&layout, &old).await?.stop().await;
+    say(&format!("copying it into a cluster of Postgres {}", new.major));
+    let draft = cluster::make_draft(&layout, &new).await?;
+    let drafted = Layout { data: draft.clone(), ..layout.clone() };
+    cluster::write_settings(&drafted)?;
+    run_pg_upgrade(&layout, &drafted, &old, &new).await?;
+    let aside = free_name(&layout.folder, &format!("data.{major}.old"));
+    let whole = layout.folder.join(WHOLE);
+    rename(&draft, &whole)?;
+    rename(&layout.data, &aside)?;
+    rename(&whole, &layout.data)?;
+    sync(&layout.folder)?;
+    Ok(Upgraded { from: major, to: new.major, old: aside })
+}
+
+/// Ends an upgrade that was killed between its renames.
+pub(super) fn finish(layout: &Layout) -> Result<(), PostgresError> {
+    let whole = layout.folder.join(WHOLE);
+    if !whole.exists() {
+        return Ok(());
+    }
+    if layout.data.exists() {
+        // The old one is still in its place: what was copied may be behind it by now.
+        return std::fs::remove_dir_all(&whole)
+            .map_err(PostgresError::file("cannot remove", &whole));
+    }
+    tracing::info!("putting an upgraded cluster in its place");
+    rename(&whole, &layout.data)
+}
+
+async fn run_pg_upgrade(
+    layout: &Layout,
+    drafted: &Layout,
+    old: &Binaries,
+    new: &Binaries,
+) -> Result<(), PostgresError> {
+    let program = new.home().join("pg_upgrade");
+    let mut command = process::as_user(layout, &program);
+    command.args(["--username", OWNER]);
+    for (option, path) in [
+        ("--old-bindir", &old.home()),
+        ("--new-bindir", &new.home()),
+        ("--old-datadir", &layout.data),
+        ("--new-datadir", &drafted.data),
+        ("--socketdir", &layout.socket),
+    ] {
+        command.arg(option).arg(path);
+    }
+    let output = command.output().await.map_err(PostgresError::file("cannot run", &program))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let output = lines[lines.len().saturating_sub(12)..].join("; ");
+    Err(PostgresError::Program { program: "pg_upgrade", output })
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), PostgresError> {
+    std::fs::rename(from, to).map_err(PostgresError::file("cannot move into place", to))
+}
+
+fn sync(folder: &Path) -> Result<(), PostgresError> {
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(PostgresError::file("cannot sync", folder))
+}
+
+fn free_name(folder: &Path, name: &str) -> PathBuf {
+    let numbered = (2..).map(|n| format!("{name}.{n}"));
+    let mut names = std::iter::once(name.to_owned()).chain(numbered);
+    let free = names.find_map(|name| Some(folder.join(name)).filter(|path| !path.exists()));
+    free.expect("invariant: there are more numbers than files")
+}
