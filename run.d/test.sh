@@ -15,6 +15,7 @@ test_all() {
     check "format (cargo fmt)" cargo fmt --all --check
     check "lints (cargo clippy)" cargo clippy --quiet --workspace --all-targets -- -D warnings
     check "SQL metadata is that of the migrations" sqlx_check
+    check "docs/SQL.md is that of the migrations" sql_docs_check
     check "build of the binaries" cargo build --quiet --workspace --bins
     check "tests" run_tests
     closing_summary

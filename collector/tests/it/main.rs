@@ -12,3 +12,4 @@ mod partitions;
 mod sql_users;
 mod stop;
 mod support;
+mod views;
