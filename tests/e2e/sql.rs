@@ -97,10 +97,11 @@ async fn the_examples_of_the_document_work_as_printed() -> Result<()> {
     let house = House::start("").await?;
     let owner = house.owner().await?;
     for statement in DEPLOY {
-        sqlx::query(statement).execute(&owner).await?;
+        sqlx::query(*statement).execute(&owner).await?;
     }
     let reader = house.reader().await?;
-    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/SQL.md"))?;
+    let document =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/SQL.md"))?;
     let blocks = document.split("```sql\n").skip(1);
     let examples: Vec<_> = blocks.filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
     assert!(examples.len() >= 6, "only {examples:?}");

@@ -69,7 +69,10 @@ fn environment(options: &PgConnectOptions) -> Vec<(&'static str, String)> {
             "sslkey" => "PGSSLKEY",
             _ => continue,
         };
-        set.push((name, value.into_owned()));
+        // So sqlx words a path; a certificate given as text has no place in libpq's environment.
+        if let Some(path) = value.strip_prefix("file: ") {
+            set.push((name, path.to_owned()));
+        }
     }
     set
 }

@@ -96,7 +96,7 @@ impl Layout {
     }
 
     /// As the running server was told, which may differ from our own settings.
-    pub(super) fn as_it_runs(mut self) -> Self {
+    pub(super) fn into_running(mut self) -> Self {
         if let Some(running) = PidFile::read(&self) {
             self.listen = running.listen.or((running.port != QUIET_PORT)
                 .then_some(SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), running.port)));

@@ -207,7 +207,7 @@ pub fn socket_folder(data_dir: &Path) -> Result<PathBuf, PostgresError> {
 /// There is no cluster yet.
 pub fn socket(data_dir: &Path) -> Result<(PathBuf, u16), PostgresError> {
     let missing = || std::io::Error::other("no embedded database here yet: run `truechimer serve`");
-    let layout = Layout::existing(data_dir)?.map(Layout::as_it_runs);
+    let layout = Layout::existing(data_dir)?.map(Layout::into_running);
     let layout = layout.ok_or_else(|| PostgresError::file("cannot find", data_dir)(missing()))?;
     Ok((layout.socket.clone(), layout.port()))
 }
@@ -218,5 +218,5 @@ pub fn socket(data_dir: &Path) -> Result<(PathBuf, u16), PostgresError> {
 /// The lock file cannot be read.
 pub fn served_by_another(data_dir: &Path) -> Result<Option<PgConnectOptions>, PostgresError> {
     let Some(layout) = Layout::existing(data_dir)? else { return Ok(None) };
-    Ok(lock::is_taken(&layout)?.then(|| layout.as_it_runs().connect_options()))
+    Ok(lock::is_taken(&layout)?.then(|| layout.into_running().connect_options()))
 }

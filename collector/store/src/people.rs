@@ -222,7 +222,9 @@ impl Store {
             match sqlx::query(alter).execute(&self.pool).await {
                 // Another collector sets the same at this moment.
                 Err(error) if is_concurrent(&error) => {}
-                done => drop(done?),
+                done => {
+                    done?;
+                }
             }
         }
         Ok(())

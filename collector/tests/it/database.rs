@@ -226,7 +226,8 @@ async fn a_newer_schema_is_refused() {
 
 /// The binaries of a newer major version than those that the tests use, if this machine has them.
 fn newer_binaries(test: &str) -> Option<PathBuf> {
-    let found = std::env::var_os("TRUECHIMER_TEST_NEWER_PG_BIN").filter(|folder| !folder.is_empty());
+    let found =
+        std::env::var_os("TRUECHIMER_TEST_NEWER_PG_BIN").filter(|folder| !folder.is_empty());
     let found = found.map(PathBuf::from);
     if found.is_none() {
         skip(test, "TRUECHIMER_TEST_NEWER_PG_BIN names no folder with a newer Postgres");

@@ -154,7 +154,7 @@ fn growth(bytes: i64, covered: Span, keep: Span, free: Option<u64>) -> Option<Gr
 
 fn free(dir: &Path) -> Option<u64> {
     let disk = nix::sys::statvfs::statvfs(dir).ok()?;
-    Some(u64::from(disk.blocks_available()) * u64::from(disk.fragment_size()))
+    Some(disk.blocks_available() * disk.fragment_size())
 }
 
 fn bytes(n: i64) -> String {

@@ -34,10 +34,7 @@ pub async fn run(config: &Config, from: Option<&Path>, to: Option<&Path>) -> any
         done.old.display()
     );
     if let Some(to) = to {
-        eprintln!(
-            "Set [database] postgres-bin = {:?}, or put that folder on PATH, for serving",
-            to
-        );
+        eprintln!("Set [database] postgres-bin = {to:?}, or put that folder on PATH, for serving");
     }
     Ok(())
 }

@@ -48,5 +48,8 @@ pub async fn run(store: &Store) -> anyhow::Result<()> {
 }
 
 fn is_gone(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "42P01")
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "42P01")
 }
