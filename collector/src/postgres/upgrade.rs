@@ -123,7 +123,8 @@ async fn run_pg_upgrade(
     let said = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let output = lines[lines.len().saturating_sub(12)..].join("; ");
-    Err(PostgresError::Program { program: "pg_upgrade", output })
+    let log = last_words(&drafted.data).unwrap_or_default();
+    Err(PostgresError::Program { program: "pg_upgrade", output: format!("{output}{log}") })
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), PostgresError> {
@@ -140,4 +141,18 @@ fn free_name(folder: &Path, name: &str) -> PathBuf {
     let mut names = std::iter::once(name.to_owned()).chain(numbered);
     let free = names.find_map(|name| Some(folder.join(name)).filter(|path| !path.exists()));
     free.expect("invariant: there are more numbers than files")
+}
+
+/// What the last program that pg_upgrade ran said: the reason, which its own output leaves out.
+fn last_words(data: &Path) -> Option<String> {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let runs = entries(&data.join("pg_upgrade_output.d"));
+    let logs = runs.flat_map(|run| entries(&run.path().join("log")).collect::<Vec<_>>());
+    let dumps = |log: &std::fs::DirEntry| log.file_name().to_string_lossy().contains("_dump_");
+    let logs = logs.filter(dumps);
+    let newest = logs.max_by_key(|log| log.metadata().and_then(|about| about.modified()).ok())?;
+    let text = std::fs::read(newest.path()).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("rror") || line.contains("Command was")).collect();
+    Some(format!("\n{}: {}", newest.path().display(), lines.join("; ")))
 }
