@@ -9,6 +9,7 @@
 //! pg_restore, [`process`] starts and stops the server, [`supervise`] keeps it alive.
 
 mod binaries;
+mod by_dump;
 pub mod client;
 mod cluster;
 mod layout;

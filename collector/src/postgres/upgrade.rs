@@ -1,4 +1,5 @@
-//! The cluster of one major version becomes one of another, by pg_upgrade; the old one is kept aside.
+//! The cluster of one major version becomes one of another, by pg_upgrade, or by dump and restore where that
+//! is missing or fails; the old one is kept aside.
 //!
 //! The new cluster is made beside the old one and takes its place by renaming once it is whole: killed at
 //! any moment, either the old or the new one is there, never half of one.
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::binaries::{self, Binaries};
 use super::layout::Layout;
-use super::{OWNER, PostgresError, cluster, lock, process};
+use super::{OWNER, PostgresError, by_dump, cluster, lock, process};
 
 /// Where the new cluster waits, whole, until the old one has gone aside.
 const WHOLE: &str = "data.upgraded";
@@ -28,7 +29,7 @@ pub struct Upgraded {
 /// words goes to `say`.
 ///
 /// # Errors
-/// There is no cluster, it is in use or of that version already, binaries are missing, or pg_upgrade
+/// There is no cluster, it is in use or of that version already, binaries are missing, or both ways
 /// failed: the old cluster is as it was then.
 pub async fn upgrade(
     data_dir: &Path,
@@ -58,29 +59,32 @@ pub async fn upgrade(
             new.major
         ))
     })?;
-    if !new.home().join("pg_upgrade").is_file() {
-        return Err(PostgresError::NoUpgrade(format!(
-            "{} has no pg_upgrade: install the whole package (Debian, Ubuntu: apt install postgresql-{}; \
-             Fedora: dnf install postgresql-upgrade)",
-            new.home().display(),
-            new.major
-        )));
-    }
     say(&format!("stopping the cluster of Postgres {major} cleanly"));
     // pg_upgrade takes only a cluster that was shut down; one that was killed recovers by this.
     process::start_or_adopt(&layout, &old).await?.stop().await;
     say(&format!("copying it into a cluster of Postgres {}", new.major));
-    let draft = cluster::make_draft(&layout, &new).await?;
-    let drafted = Layout { data: draft.clone(), ..layout.clone() };
-    cluster::write_settings(&drafted)?;
-    run_pg_upgrade(&layout, &drafted, &old, &new).await?;
+    let drafted = empty(&layout, &new).await?;
+    if let Err(error) = run_pg_upgrade(&layout, &drafted, &old, &new).await {
+        // Whatever it did, it did to the draft.
+        say(&format!("{error}\ngoing by dump and restore instead, which takes longer"));
+        let drafted = empty(&layout, &new).await?;
+        by_dump::copy(&layout, &drafted, &old, &new).await?;
+    }
     let aside = free_name(&layout.folder, &format!("data.{major}.old"));
     let whole = layout.folder.join(WHOLE);
-    rename(&draft, &whole)?;
+    rename(&drafted.data, &whole)?;
     rename(&layout.data, &aside)?;
     rename(&whole, &layout.data)?;
     sync(&layout.folder)?;
     Ok(Upgraded { from: major, to: new.major, old: aside })
+}
+
+/// A cluster of the new version beside the old one.
+async fn empty(layout: &Layout, new: &Binaries) -> Result<Layout, PostgresError> {
+    let data = cluster::make_draft(layout, new).await?;
+    let drafted = Layout { data, ..layout.clone() };
+    cluster::write_settings(&drafted)?;
+    Ok(drafted)
 }
 
 /// Ends an upgrade that was killed between its renames.
@@ -153,6 +157,7 @@ fn last_words(data: &Path) -> Option<String> {
     let newest = logs.max_by_key(|log| log.metadata().and_then(|about| about.modified()).ok())?;
     let text = std::fs::read(newest.path()).ok()?;
     let text = String::from_utf8_lossy(&text).into_owned();
-    let lines: Vec<&str> = text.lines().filter(|line| line.contains("rror") || line.contains("Command was")).collect();
+    let lines: Vec<&str> =
+        text.lines().filter(|line| line.contains("rror") || line.contains("Command was")).collect();
     Some(format!("\n{}: {}", newest.path().display(), lines.join("; ")))
 }

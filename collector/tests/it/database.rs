@@ -284,3 +284,38 @@ async fn an_interrupted_upgrade_is_finished() {
     assert_eq!(world.text(DIGEST).await, digest);
     world.stop().await;
 }
+
+/// Proves that without pg_upgrade the cluster goes by dump and restore, with every row, the SQL users and
+/// the rights of the reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_without_pg_upgrade() {
+    let Some(newer) = newer_binaries("an_upgrade_without_pg_upgrade") else { return };
+    let (mut world, digest) = lived().await;
+    let (done, _, err) = run(world.dir.path(), &["sql-user", "add", "ada"]).await;
+    assert!(done, "{err}");
+    // The same installation, less one program.
+    let copy = tempfile::tempdir().unwrap();
+    let installed = newer.canonicalize().unwrap();
+    let (package, root) = (installed.ancestors().nth(3).unwrap(), copy.path());
+    let mut cp = tokio::process::Command::new("cp");
+    let copied = cp.arg("-a").arg(package).arg(root.join("package")).status().await.unwrap();
+    assert!(copied.success());
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(root, open).unwrap();
+    let less = root.join("package").join(installed.strip_prefix(package).unwrap());
+    std::fs::remove_file(less.join("pg_upgrade")).unwrap();
+    let less = less.to_str().unwrap();
+
+    let (done, _, err) = run(world.dir.path(), &["db", "upgrade", "--to", less]).await;
+    assert!(done && err.contains("by dump and restore"), "{err}");
+    world.restart_with(&format!("[database]\npostgres-bin = \"{less}\"\n")).await;
+    assert_eq!(world.text(DIGEST).await, digest);
+    let rights = "SELECT concat_ws(' ', has_table_privilege('ada', 'fleet.host_now', 'SELECT'),
+                                   has_database_privilege('ada', current_database(), 'TEMP'),
+                                   (SELECT rolconnlimit FROM pg_roles WHERE rolname = 'ada'))";
+    assert_eq!(world.text(rights).await, "t f 4");
+    world.stop().await;
+    for left in ["upgrade.roles", "upgrade.dump", "data.new"] {
+        assert!(!world.dir.path().join("postgres").join(left).exists(), "{left}");
+    }
+}
