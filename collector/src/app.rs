@@ -18,6 +18,7 @@ use crate::{evaluate, ingest, notify};
 
 mod housekeeping;
 mod roles;
+mod time_limit;
 mod watch;
 
 pub use roles::{Role, Roles};
@@ -34,6 +35,7 @@ pub struct App {
     judges: Vec<JoinHandle<()>>,
     judges_stop: CancellationToken,
     housekeeping: JoinHandle<()>,
+    time_limit: JoinHandle<()>,
     watch: Watch,
 }
 
@@ -68,6 +70,8 @@ impl App {
         let keep = config.retention.clone();
         let housekeeping = housekeeping::run(store.clone(), keep, judges_stop.clone());
         let housekeeping = watch.spawn("housekeeping", housekeeping);
+        let time_limit = time_limit::run(store.clone(), config.sql.time_limit, judges_stop.clone());
+        let time_limit = watch.spawn("time limit of SQL users", time_limit);
         let grpc = match grpc_at {
             Some(at) => {
                 let metrics = ingest::Metrics::register(&mut registry);
@@ -99,6 +103,7 @@ impl App {
             judges,
             judges_stop,
             housekeeping,
+            time_limit,
             watch,
         };
         app.say_where();
@@ -164,7 +169,7 @@ impl App {
             grpc.stop().await;
         }
         self.judges_stop.cancel();
-        for task in self.judges.into_iter().chain([self.housekeeping]) {
+        for task in self.judges.into_iter().chain([self.housekeeping, self.time_limit]) {
             // How it ended, its watch has said.
             let _ = task.await;
         }

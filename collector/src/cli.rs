@@ -1,7 +1,7 @@
 //! Command line of `truechimer`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use timebase::Span;
@@ -74,6 +74,9 @@ enum Command {
     /// People who may sign in
     #[command(subcommand)]
     User(UserCommand),
+    /// People who may ask with SQL
+    #[command(subcommand)]
+    SqlUser(SqlUserCommand),
     /// Tokens that let a host join
     #[command(subcommand)]
     Token(TokenCommand),
@@ -105,6 +108,25 @@ enum UserCommand {
     },
     /// List the people who may sign in
     List,
+}
+
+#[derive(Debug, Subcommand)]
+enum SqlUserCommand {
+    /// Add someone who reads schema fleet and nothing else; prints a random password once
+    Add {
+        /// Name of the role: a-z, 0-9 and _
+        name: String,
+        /// May also load lines of logs, to have them ordered
+        #[arg(long)]
+        analyst: bool,
+    },
+    /// List who may ask
+    List,
+    /// End someone's sessions and remove the role
+    Remove {
+        /// Name of the role
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -149,6 +171,34 @@ enum DbCommand {
         #[arg(long)]
         reader: bool,
     },
+    /// Write everything into a file, as of one moment, while the collector runs
+    Backup {
+        /// File that does not exist, or a folder
+        #[arg(value_name = "FILE|DIR")]
+        target: PathBuf,
+    },
+    /// Read a backup into an empty data directory or database, whole or not at all
+    Restore {
+        /// File that `db backup` made
+        file: PathBuf,
+    },
+    /// Bring the embedded cluster to a newer major version of Postgres; the old one is kept aside
+    Upgrade {
+        /// Folder with the binaries of its present version; default: where they are installed
+        #[arg(long, value_name = "DIR")]
+        from: Option<PathBuf>,
+        /// Folder with the binaries of the version to move to; default: the newest installed
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+    /// VACUUM and ANALYZE every table, beside the collector
+    Vacuum,
+    /// Sizes, growth, forecast, activity, last backup
+    Status {
+        /// As JSON, for programs; sizes in bytes
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs the command.
@@ -175,7 +225,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 log.filter = "warn".into();
             }
             observe::init_logging(&log)?;
-            with_database(&config, command).await
+            match command {
+                Command::Db(DbCommand::Upgrade { from, to }) => {
+                    admin::db::upgrade::run(&config, from.as_deref(), to.as_deref()).await
+                }
+                Command::Db(DbCommand::Restore { file }) => restore(&config, &file).await,
+                command => with_database(&config, command).await,
+            }
         }
     }
 }
@@ -193,12 +249,20 @@ async fn serve(config: Config, role: Vec<Role>) -> anyhow::Result<()> {
     if failed { Err(anyhow::anyhow!("a part of it failed; see the log")) } else { Ok(()) }
 }
 
+/// Into a database that no collector has opened: it has no schema yet.
+async fn restore(config: &Config, file: &Path) -> anyhow::Result<()> {
+    let database = Database::open_as_it_is(config).await?;
+    let done = admin::db::restore::run(config, &database.store, &database.options, file).await;
+    database.close().await;
+    done
+}
+
 /// Administration works beside a running server, and without one.
 async fn with_database(config: &Config, command: Command) -> anyhow::Result<()> {
     let database = Database::open_for_command(config).await?;
     let store = &database.store;
     let done = match command {
-        Command::Migrate => store.migrate().await.map_err(Into::into),
+        Command::Migrate => crate::database::migrate(store).await,
         Command::User(UserCommand::Add { name, password_file }) => {
             admin::users::add(store, &name, password_file.as_deref()).await
         }
@@ -206,6 +270,13 @@ async fn with_database(config: &Config, command: Command) -> anyhow::Result<()> 
             admin::users::passwd(store, &name, password_file.as_deref()).await
         }
         Command::User(UserCommand::List) => admin::users::list(store).await,
+        Command::SqlUser(SqlUserCommand::Add { name, analyst }) => {
+            admin::sql_users::add(store, config, &name, analyst).await
+        }
+        Command::SqlUser(SqlUserCommand::List) => admin::sql_users::list(store).await,
+        Command::SqlUser(SqlUserCommand::Remove { name }) => {
+            admin::sql_users::remove(store, &name).await
+        }
         Command::Token(TokenCommand::Create { expires, uses, label }) => {
             admin::tokens::create(store, expires, uses, &label).await
         }
@@ -215,6 +286,13 @@ async fn with_database(config: &Config, command: Command) -> anyhow::Result<()> 
         }
         Command::Host(HostCommand::List) => admin::hosts::list(store).await,
         Command::Host(HostCommand::Revoke { host }) => admin::hosts::revoke(store, &host).await,
+        Command::Db(DbCommand::Backup { target }) => {
+            admin::db::backup::run(config, store, &database.options, &target).await
+        }
+        Command::Db(DbCommand::Vacuum) => admin::db::vacuum::run(store).await,
+        Command::Db(DbCommand::Status { json }) => {
+            admin::db::status::run(config, store, json).await
+        }
         Command::Serve { .. } | Command::CheckConfig | Command::Db(_) => Ok(()),
     };
     database.close().await;

@@ -1,6 +1,7 @@
 //! The database of this collector: an existing one by URL, or the private cluster.
 
 use anyhow::{Context, bail};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 use store::Store;
 
@@ -15,6 +16,8 @@ const COMMAND_CONNECTIONS: u32 = 2;
 pub struct Database {
     /// The handle on it.
     pub store: Store,
+    /// How it was reached: for programs that connect by themselves.
+    pub options: PgConnectOptions,
     /// The private cluster, if this process runs it.
     pub embedded: Option<Embedded>,
 }
@@ -25,19 +28,32 @@ impl Database {
     /// # Errors
     /// The database cannot be started, reached or migrated.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        Self::open_as_it_is(config).await?.migrated().await
+    }
+
+    /// As [`Database::open`], with whatever schema is there.
+    ///
+    /// # Errors
+    /// The database cannot be started or reached.
+    pub async fn open_as_it_is(config: &Config) -> anyhow::Result<Self> {
         let (options, embedded) = match external(config)? {
             Some(options) => (options, None),
             None => {
                 let bin = config.database.postgres_bin.as_deref();
-                let embedded = Embedded::start(&config.data_dir(), bin).await?;
+                let listen = config.database.listen;
+                let embedded = Embedded::start_listening(&config.data_dir(), bin, listen).await?;
                 (embedded.connect_options(), Some(embedded))
             }
         };
-        let opened = Self::connect(options, embedded, config.database.connections.get()).await?;
-        match opened.store.migrate().await.context("cannot bring the schema up to date") {
-            Ok(()) => Ok(opened),
+        Self::connect(options, embedded, config.database.connections.get()).await
+    }
+
+    /// Brings the schema up to date; closes everything if that cannot be.
+    async fn migrated(self) -> anyhow::Result<Self> {
+        match migrate(&self.store).await {
+            Ok(()) => Ok(self),
             Err(error) => {
-                opened.close().await;
+                self.close().await;
                 Err(error)
             }
         }
@@ -61,8 +77,8 @@ impl Database {
         embedded: Option<Embedded>,
         connections: u32,
     ) -> anyhow::Result<Self> {
-        match Store::connect(options, connections).await {
-            Ok(store) => Ok(Self { store, embedded }),
+        match Store::connect(options.clone(), connections).await {
+            Ok(store) => Ok(Self { store, options, embedded }),
             Err(error) => {
                 if let Some(embedded) = embedded {
                     embedded.stop().await;
@@ -78,6 +94,24 @@ impl Database {
         if let Some(embedded) = self.embedded {
             embedded.stop().await;
         }
+    }
+}
+
+/// Brings the schema up to date, or says why not in words for an operator.
+///
+/// # Errors
+/// The database was written by a newer version, or the database does not answer.
+pub async fn migrate(store: &Store) -> anyhow::Result<()> {
+    match store.migrate().await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(unknown)) => bail!(
+            "the database was written by a newer truechimer: it has schema version {unknown}, this \
+             program ({}) knows up to {}. Install the newer program again, or restore a backup made \
+             before the change into an empty database (`truechimer db restore`)",
+            env!("CARGO_PKG_VERSION"),
+            store::newest_schema(),
+        ),
+        Err(error) => Err(error).context("cannot bring the schema up to date"),
     }
 }
 

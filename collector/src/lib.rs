@@ -16,5 +16,6 @@ pub mod ingest;
 pub mod notify;
 pub mod observe;
 pub mod postgres;
+pub mod scram;
 pub mod secret;
 pub mod shutdown;

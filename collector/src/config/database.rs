@@ -1,5 +1,6 @@
 //! `[database]` and `[retention]`: where data is kept and for how long.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -21,8 +22,36 @@ pub struct Database {
     /// Folder with the server binaries of the private cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres_bin: Option<PathBuf>,
+    /// Where SQL users connect to the private cluster by TCP; unset: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Whether that may be beyond loopback, without TLS.
+    #[serde(default)]
+    pub allow_plain: bool,
     /// Most connections opened.
     pub connections: NonZeroU32,
+}
+
+impl Database {
+    /// Refuses a listener that the private cluster cannot have, or that the network could read.
+    ///
+    /// # Errors
+    /// Two settings contradict each other.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let Some(listen) = self.listen else { return Ok(()) };
+        anyhow::ensure!(
+            self.url.is_none() && self.url_file.is_none(),
+            "[database] listen is for the private cluster: remove it, or url and url-file"
+        );
+        anyhow::ensure!(listen.port() != 0, "[database] listen needs a port, such as 5433");
+        anyhow::ensure!(
+            listen.ip().is_loopback() || self.allow_plain,
+            "[database] listen = \"{listen}\" is beyond loopback, and the private cluster has no TLS: \
+             what people read would cross the network in clear. Use a loopback address with a tunnel, \
+             or set allow-plain = true"
+        );
+        Ok(())
+    }
 }
 
 /// What is kept.
@@ -63,6 +92,8 @@ impl std::fmt::Debug for Database {
             .field("url", &self.url.as_ref().map(|_| "…"))
             .field("url_file", &self.url_file)
             .field("postgres_bin", &self.postgres_bin)
+            .field("listen", &self.listen)
+            .field("allow_plain", &self.allow_plain)
             .field("connections", &self.connections)
             .finish()
     }

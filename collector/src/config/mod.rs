@@ -12,6 +12,7 @@ mod load;
 pub mod log;
 pub mod notify;
 pub mod span;
+pub mod sql;
 
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub ingest: ingest::Ingest,
     /// What is kept.
     pub retention: database::Retention,
+    /// What SQL users may take.
+    pub sql: sql::Sql,
     /// What the collector says of itself.
     pub log: log::Log,
     /// The drift rule.
@@ -98,6 +101,7 @@ impl Config {
     /// Two settings contradict each other; the message names both.
     pub fn check(&self) -> anyhow::Result<()> {
         crate::database::external(self)?;
+        self.database.check()?;
         judge::policies(self)?;
         crate::notify::check(self)?;
         self.grpc.check()?;

@@ -7,11 +7,17 @@ use super::PostgresError;
 /// One installation of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Binaries {
-    folder: PathBuf,
-    major: u32,
+    pub(super) folder: PathBuf,
+    pub(super) major: u32,
 }
 
 impl Binaries {
+    /// The folder where the server really is, with all its programs: others may hold links to some.
+    pub(super) fn home(&self) -> PathBuf {
+        let server = self.program("postgres").canonicalize().ok();
+        server.and_then(|server| Some(server.parent()?.to_owned())).unwrap_or(self.folder.clone())
+    }
+
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -40,6 +46,22 @@ pub(super) fn find(
     }
 }
 
+/// The newest installation of the client programs pg_dump and pg_restore, which a machine may have
+/// without the server; of `major` if there is one, for then both sides are alike.
+pub(super) fn find_client(
+    named: Option<&Path>,
+    major: Option<u32>,
+) -> Result<PathBuf, PostgresError> {
+    let folders: Vec<PathBuf> =
+        named.map(Path::to_owned).into_iter().chain(candidates(None)).collect();
+    let both =
+        |folder: &&PathBuf| ["pg_dump", "pg_restore"].iter().all(|p| folder.join(p).is_file());
+    let found = folders.iter().filter(both).filter_map(|f| Some((version(&f.join("pg_dump"))?, f)));
+    let best = found.max_by_key(|(version, _)| (Some(*version) == major, *version));
+    let best = best.map(|(_, folder)| folder.clone());
+    best.ok_or_else(|| PostgresError::NoClient { looked: list(&folders) })
+}
+
 fn candidates(named: Option<&Path>) -> Vec<PathBuf> {
     if let Some(folder) = named {
         return vec![folder.to_owned()];
@@ -62,9 +84,12 @@ fn probe(folder: &Path) -> Option<Binaries> {
     if !folder.join("postgres").is_file() || !folder.join("initdb").is_file() {
         return None;
     }
-    let output = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
-    let major = parse_major(&String::from_utf8_lossy(&output.stdout))?;
-    Some(Binaries { folder: folder.to_owned(), major })
+    Some(Binaries { folder: folder.to_owned(), major: version(&folder.join("postgres"))? })
+}
+
+fn version(program: &Path) -> Option<u32> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    parse_major(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)" is 15.

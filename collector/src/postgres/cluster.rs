@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::chown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
 
@@ -27,6 +27,15 @@ pub(super) async fn create_if_missing(
         return Ok(());
     }
     tracing::info!(folder = %layout.data.display(), "creating the embedded database cluster");
+    let draft = make_draft(layout, binaries).await?;
+    std::fs::rename(&draft, &layout.data).map_err(PostgresError::file("cannot place", &layout.data))
+}
+
+/// A new cluster beside the place of the real one, in place of an earlier draft.
+pub(super) async fn make_draft(
+    layout: &Layout,
+    binaries: &Binaries,
+) -> Result<PathBuf, PostgresError> {
     let draft = layout.folder.join("data.new");
     if draft.exists() {
         std::fs::remove_dir_all(&draft).map_err(PostgresError::file("cannot remove", &draft))?;
@@ -47,7 +56,7 @@ pub(super) async fn create_if_missing(
         let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(PostgresError::Program { program: "initdb", output });
     }
-    std::fs::rename(&draft, &layout.data).map_err(PostgresError::file("cannot place", &layout.data))
+    Ok(draft)
 }
 
 /// Writes our settings and who may come in; at every start, so that a newer version's apply.
@@ -59,21 +68,25 @@ pub(super) fn write_settings(layout: &Layout) -> Result<(), PostgresError> {
         write(layout, "postgresql.conf", &format!("{text}\n{INCLUDE}\n"))?;
     }
     write(layout, "truechimer.conf", &settings(layout))?;
-    write(layout, "pg_hba.conf", &format!("local all {OWNER},{READER} peer map=own\n"))?;
+    write(layout, "pg_hba.conf", &who_may_come_in(layout))?;
     write(layout, "pg_ident.conf", &identities(&layout.user))
 }
 
 /// Durable above all (fsync stays on); the rest is for a machine with other work to do.
 fn settings(layout: &Layout) -> String {
     let socket = layout.socket.display().to_string().replace('\'', "''");
+    let address = layout.listen.map(|at| at.ip().to_string()).unwrap_or_default();
+    let port = layout.port();
     format!(
         "# Written by truechimer at every start: put your own settings into postgresql.conf below\n\
          # the include line.\n\
-         listen_addresses = ''\n\
+         listen_addresses = '{address}'\n\
          unix_socket_directories = '{socket}'\n\
          unix_socket_permissions = 0700\n\
-         port = 5432\n\
-         max_connections = 64\n\
+         port = {port}\n\
+         max_connections = 84\n\
+         # So many are kept for the collector, however many people ask.\n\
+         superuser_reserved_connections = 20\n\
          shared_buffers = 192MB\n\
          wal_compression = on\n\
          max_wal_size = 2GB\n\
@@ -84,6 +97,19 @@ fn settings(layout: &Layout) -> String {
          logging_collector = off\n\
          log_min_messages = warning\n"
     )
+}
+
+/// By the socket: the owner and the reader as the user who runs us; SQL users by their password. By TCP,
+/// where there is a listener: SQL users alone.
+fn who_may_come_in(layout: &Layout) -> String {
+    let mut text = format!(
+        "local all {OWNER},{READER} peer map=own\n\
+         local {OWNER} +{READER} scram-sha-256\n"
+    );
+    if layout.listen.is_some() {
+        let _ = writeln!(text, "host {OWNER} +{READER} all scram-sha-256");
+    }
+    text
 }
 
 /// root, the server's user and whoever runs us come in as owner or reader; nobody else at all.

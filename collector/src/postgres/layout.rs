@@ -1,13 +1,16 @@
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::{Pid, User, geteuid};
 use sqlx::postgres::PgConnectOptions;
 
 use super::{OWNER, PostgresError};
 
 /// Longest path of a unix socket on Linux is 107 bytes; this much is the name inside the folder.
-const SOCKET_NAME: &str = "/.s.PGSQL.5432";
+const SOCKET_NAME: &str = "/.s.PGSQL.65535";
+/// The port that names the socket's file while there is no listener on TCP.
+const QUIET_PORT: u16 = 5432;
 const LONGEST_SOCKET: usize = 107;
 /// The last resort of root; other programs may run as it too.
 const SHARED_USER: &str = "nobody";
@@ -25,13 +28,18 @@ pub(super) struct Layout {
     pub(super) log: PathBuf,
     /// Held as long as a process serves from here.
     pub(super) lock: PathBuf,
+    /// Where SQL users connect by TCP; `None`: by the socket alone.
+    pub(super) listen: Option<SocketAddr>,
     /// Who runs the server.
     pub(super) user: User,
 }
 
 impl Layout {
     /// Makes the folders, owned by the user who runs the server.
-    pub(super) fn prepare(data_dir: &Path) -> Result<Self, PostgresError> {
+    pub(super) fn prepare(
+        data_dir: &Path,
+        listen: Option<SocketAddr>,
+    ) -> Result<Self, PostgresError> {
         let user = server_user()?;
         std::fs::create_dir_all(data_dir)
             .map_err(PostgresError::file("cannot create the data directory", data_dir))?;
@@ -44,7 +52,7 @@ impl Layout {
             warn_if_shared(&user);
             open_to(&user, data_dir)?;
         }
-        let layout = Self::at(folder, user)?;
+        let layout = Self { listen, ..Self::at(folder, user)? };
         make_private(&layout.socket, &layout.user)?;
         Ok(layout)
     }
@@ -72,18 +80,61 @@ impl Layout {
             lock: folder.join("lock"),
             socket,
             folder,
+            listen: None,
             user,
         })
+    }
+
+    /// The port that is part of the socket's name, and of the listener's address.
+    pub(super) fn port(&self) -> u16 {
+        self.listen.map_or(QUIET_PORT, |at| at.port())
+    }
+
+    /// The file of the socket.
+    pub(super) fn socket_file(&self) -> PathBuf {
+        self.socket.join(format!(".s.PGSQL.{}", self.port()))
+    }
+
+    /// As the running server was told, which may differ from our own settings.
+    pub(super) fn into_running(mut self) -> Self {
+        if let Some(running) = PidFile::read(&self) {
+            self.listen = running.listen.or((running.port != QUIET_PORT)
+                .then_some(SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), running.port)));
+        }
+        self
     }
 
     /// How to connect as the owner.
     pub(super) fn connect_options(&self) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .socket(&self.socket)
-            .port(5432)
+            .port(self.port())
             .username(OWNER)
             .database(OWNER)
             .application_name("truechimer")
+    }
+}
+
+/// What a running server wrote into postmaster.pid.
+#[derive(Debug)]
+pub(super) struct PidFile {
+    pub(super) pid: Pid,
+    pub(super) port: u16,
+    pub(super) listen: Option<SocketAddr>,
+}
+
+impl PidFile {
+    pub(super) fn read(layout: &Layout) -> Option<Self> {
+        Self::parse(&std::fs::read_to_string(layout.data.join("postmaster.pid")).ok()?)
+    }
+
+    /// Line 1 is the process, 4 the port, 6 the address. A server that still starts has fewer.
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines().map(str::trim);
+        let pid = Pid::from_raw(lines.next()?.parse().ok()?);
+        let port = lines.nth(2).and_then(|port| port.parse().ok()).unwrap_or(QUIET_PORT);
+        let address = lines.nth(1).and_then(|address| address.parse().ok());
+        Some(Self { pid, port, listen: address.map(|ip| SocketAddr::new(ip, port)) })
     }
 }
 
@@ -163,4 +214,22 @@ fn open_to(user: &User, data_dir: &Path) -> Result<(), PostgresError> {
             .map_err(PostgresError::file("cannot open the data directory", folder))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that port and address are read from what servers write, also while they start.
+    #[test]
+    fn pid_files_of_real_servers() {
+        let whole = "4711\n/d/data\n1764100000\n5433\n/d/socket\n127.0.0.1\n 5 0\nready   \n";
+        let read = PidFile::parse(whole).unwrap();
+        assert_eq!((read.pid.as_raw(), read.port), (4711, 5433));
+        assert_eq!(read.listen, Some("127.0.0.1:5433".parse().unwrap()));
+        let quiet = PidFile::parse("4711\n/d/data\n1764100000\n5432\n/d/socket\n\n").unwrap();
+        assert_eq!((quiet.port, quiet.listen), (QUIET_PORT, None));
+        assert_eq!(PidFile::parse("4711\n/nowhere\n0\n").unwrap().port, QUIET_PORT);
+        assert!(PidFile::parse("").is_none());
+    }
 }

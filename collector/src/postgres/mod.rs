@@ -1,19 +1,24 @@
 //! A private Postgres cluster in the data directory, run from installed server binaries.
 //!
-//! Reachable by a unix socket only, run by an unprivileged user even when we are root, and durable:
+//! Reachable by a unix socket only, unless a listener is asked for; run by an unprivileged user even when we are root, and durable:
 //! fsync is on, a cluster orphaned by our own death is adopted, one that died is recovered. What this
-//! module refuses to do: download binaries, listen on TCP, upgrade a cluster to another major version.
+//! module refuses to do: download binaries, let anybody but SQL users in by TCP.
 //!
 //! [`binaries`] finds the server, [`layout`] knows the files and who owns them, [`cluster`] makes the
-//! cluster and its settings, [`process`] starts and stops the server, [`supervise`] keeps it alive.
+//! cluster and its settings, [`upgrade`] moves it to another version, [`client`] runs pg_dump and
+//! pg_restore, [`process`] starts and stops the server, [`supervise`] keeps it alive.
 
 mod binaries;
+mod by_dump;
+pub mod client;
 mod cluster;
 mod layout;
 mod lock;
 mod process;
 mod supervise;
+pub mod upgrade;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::Flock;
@@ -41,7 +46,10 @@ pub enum PostgresError {
         looked: String,
     },
     /// The cluster was made by another major version.
-    #[error("the cluster in {} was made by Postgres {needed}, but the server binaries found are of {found}. Install Postgres {needed}, or name its folder in `[database] postgres-bin`", data.display())]
+    #[error(
+        "the cluster in {} was made by Postgres {needed}, but the server binaries found are of {found}. Nothing was changed. Either go on with {needed}: `apt install postgresql-{needed}`, or name its folder in `[database] postgres-bin`. Or move to another version, which needs the binaries of both: `apt install postgresql-{needed}`, then `truechimer db backup FILE` and `truechimer db upgrade`",
+        data.display()
+    )]
     MajorVersion {
         /// The cluster.
         data: PathBuf,
@@ -50,6 +58,17 @@ pub enum PostgresError {
         /// Versions that are installed.
         found: String,
     },
+    /// No pg_dump and pg_restore.
+    #[error(
+        "pg_dump and pg_restore were not found (looked at {looked}). Install them (Debian, Ubuntu: apt install postgresql-client; Fedora: dnf install postgresql)"
+    )]
+    NoClient {
+        /// Where they were looked for.
+        looked: String,
+    },
+    /// Nothing to upgrade, or nothing to upgrade to.
+    #[error("{0}")]
+    NoUpgrade(String),
     /// Another process serves from this data directory.
     #[error("the database in {} is in use by another truechimer{}", folder.display(), pid.map(|p| format!(" (process {p})")).unwrap_or_default())]
     InUse {
@@ -129,8 +148,21 @@ impl Embedded {
     /// # Errors
     /// Every [`PostgresError`]; each says what to do.
     pub async fn start(data_dir: &Path, bin: Option<&Path>) -> Result<Self, PostgresError> {
-        let layout = Layout::prepare(data_dir)?;
+        Self::start_listening(data_dir, bin, None).await
+    }
+
+    /// As [`Embedded::start`], with a TCP listener for SQL users.
+    ///
+    /// # Errors
+    /// As [`Embedded::start`].
+    pub async fn start_listening(
+        data_dir: &Path,
+        bin: Option<&Path>,
+        listen: Option<SocketAddr>,
+    ) -> Result<Self, PostgresError> {
+        let layout = Layout::prepare(data_dir, listen)?;
         let lock = lock::take(&layout).await?;
+        upgrade::finish(&layout)?;
         let binaries = binaries::find(bin, cluster::major(&layout)?, &layout.data)?;
         cluster::create_if_missing(&layout, &binaries).await?;
         cluster::write_settings(&layout)?;
@@ -167,10 +199,18 @@ impl Embedded {
 /// # Errors
 /// There is no cluster yet.
 pub fn socket_folder(data_dir: &Path) -> Result<PathBuf, PostgresError> {
+    Ok(socket(data_dir)?.0)
+}
+
+/// How to reach the cluster of `data_dir` by its socket, whether it runs or not: folder and port.
+///
+/// # Errors
+/// There is no cluster yet.
+pub fn socket(data_dir: &Path) -> Result<(PathBuf, u16), PostgresError> {
     let missing = || std::io::Error::other("no embedded database here yet: run `truechimer serve`");
-    let layout = Layout::existing(data_dir)?;
+    let layout = Layout::existing(data_dir)?.map(Layout::into_running);
     let layout = layout.ok_or_else(|| PostgresError::file("cannot find", data_dir)(missing()))?;
-    Ok(layout.socket)
+    Ok((layout.socket.clone(), layout.port()))
 }
 
 /// How to reach the cluster of `data_dir` if another process serves it at this moment.
@@ -179,5 +219,5 @@ pub fn socket_folder(data_dir: &Path) -> Result<PathBuf, PostgresError> {
 /// The lock file cannot be read.
 pub fn served_by_another(data_dir: &Path) -> Result<Option<PgConnectOptions>, PostgresError> {
     let Some(layout) = Layout::existing(data_dir)? else { return Ok(None) };
-    Ok(lock::is_taken(&layout)?.then(|| layout.connect_options()))
+    Ok(lock::is_taken(&layout)?.then(|| layout.into_running().connect_options()))
 }

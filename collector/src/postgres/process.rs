@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::PostgresError;
 use super::binaries::Binaries;
-use super::layout::Layout;
+use super::layout::{Layout, PidFile};
 
 /// Crash recovery replays at most max_wal_size; on the slowest disk that is minutes.
 const READY_LIMIT: Duration = Duration::from_secs(600);
@@ -80,7 +80,8 @@ pub(super) async fn start_or_adopt(
 
 /// Stops whatever postmaster of this cluster runs.
 pub(super) async fn stop_any(layout: &Layout) {
-    if let Some(pid) = read_pid(layout).filter(|pid| runs_in(*pid, &layout.data)) {
+    let named = PidFile::read(layout).map(|named| named.pid);
+    if let Some(pid) = named.filter(|pid| runs_in(*pid, &layout.data)) {
         Process { pid, child: None, data: layout.data.clone() }.stop().await;
     }
 }
@@ -91,9 +92,17 @@ async fn adopt(layout: &Layout) -> Result<Option<Process>, PostgresError> {
     let deadline = Instant::now() + ORPHANS_LIMIT;
     loop {
         let living = living(&layout.data);
-        let named = read_pid(layout);
-        if let Some(pid) = named.filter(|pid| living.contains(pid)) {
-            return Ok(Some(Process { pid, child: None, data: layout.data.clone() }));
+        let named = PidFile::read(layout).filter(|named| living.contains(&named.pid));
+        if let Some(named) = named {
+            let process = Process { pid: named.pid, child: None, data: layout.data.clone() };
+            if named.port != layout.port() || named.listen != layout.listen {
+                tracing::info!("the running server listens elsewhere: restarting it");
+                process.stop().await;
+                continue;
+            }
+            // The files of settings were just written; who may come in is read again at a SIGHUP.
+            let _ = kill(named.pid, Signal::SIGHUP);
+            return Ok(Some(process));
         }
         if living.is_empty() {
             break;
@@ -115,8 +124,8 @@ async fn adopt(layout: &Layout) -> Result<Option<Process>, PostgresError> {
 /// held by a zombie that nobody reaps (a container without an init). Nothing lives and we hold the
 /// lock, so they are ours to remove; the files of the cluster itself stay untouched.
 fn clear_leftovers(layout: &Layout) -> Result<(), PostgresError> {
-    let socket = layout.socket.join(".s.PGSQL.5432");
-    let lock = layout.socket.join(".s.PGSQL.5432.lock");
+    let socket = layout.socket_file();
+    let lock = socket.with_extension(format!("{}.lock", layout.port()));
     for path in [layout.data.join("postmaster.pid"), socket, lock] {
         match std::fs::remove_file(&path) {
             Ok(()) => tracing::debug!(path = %path.display(), "removed a dead server's file"),
@@ -236,11 +245,6 @@ fn living(data: &Path) -> Vec<Pid> {
 
 fn runs_in(pid: Pid, data: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data)
-}
-
-fn read_pid(layout: &Layout) -> Option<Pid> {
-    let text = std::fs::read_to_string(layout.data.join("postmaster.pid")).ok()?;
-    text.lines().next()?.trim().parse().ok().map(Pid::from_raw)
 }
 
 fn tail(log: &Path) -> String {

@@ -14,7 +14,9 @@ pub mod listen;
 pub mod outbox;
 pub mod pages;
 pub mod partitions;
+pub mod people;
 mod prune;
+pub mod storage;
 pub mod time;
 
 use std::time::Duration;
@@ -31,6 +33,11 @@ pub struct Store {
 
 /// The schema, embedded: applied at start by `truechimer serve` and by `truechimer migrate`.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
+
+/// Number of the last migration that this program knows.
+pub fn newest_schema() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
 
 impl Store {
     /// Opens a pool of at most `connections`; the first connection is made at once.

@@ -3,10 +3,13 @@
 
 mod cluster;
 mod commands;
+mod database;
 mod exactly_once;
 mod facts;
 mod hostile;
 mod identity;
 mod partitions;
+mod sql_users;
 mod stop;
 mod support;
+mod views;

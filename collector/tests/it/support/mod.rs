@@ -1,11 +1,13 @@
 //! A collector in a folder of its own, and agents that speak to it.
 
 mod agent;
+mod skip;
 mod world;
 
 use std::time::Duration;
 
 pub(crate) use agent::{Agent, Session, hello_message, message, report};
+pub(crate) use skip::skip;
 pub(crate) use world::{World, truechimer};
 
 /// Long enough for a loaded machine; nothing waits for it unless something is wrong.

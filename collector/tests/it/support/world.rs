@@ -25,9 +25,14 @@ impl World {
 
     /// As [`World::start`], with settings of the test's own.
     pub(crate) async fn start_with(toml: &str) -> Self {
-        let mut world = Self { dir: tempfile::tempdir().unwrap(), app: None };
+        let mut world = Self::nowhere();
         world.restart_with(toml).await;
         world
+    }
+
+    /// An empty folder.
+    pub(crate) fn nowhere() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), app: None }
     }
 
     /// Starts the collector again in the same folder.

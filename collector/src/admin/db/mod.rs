@@ -1,6 +1,15 @@
-//! `truechimer db`.
+//! `truechimer db`: one file for each command.
+
+pub mod backup;
+mod progress;
+pub mod restore;
+pub mod status;
+pub mod upgrade;
+pub mod vacuum;
 
 use std::fmt::Write;
+
+use store::Store;
 
 use crate::config::Config;
 use crate::{database, postgres};
@@ -18,14 +27,25 @@ pub fn url(config: &Config, reader: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let role = if reader { postgres::READER } else { postgres::OWNER };
-    let socket = postgres::socket_folder(&config.data_dir())?;
-    let socket = encoded(&socket.to_string_lossy());
-    println!("postgresql:///{}?host={socket}&user={role}", postgres::OWNER);
+    println!("{}", by_socket(config, role)?);
     Ok(())
 }
 
+/// Major version of the server.
+async fn server_major(store: &Store) -> anyhow::Result<u32> {
+    let version = store.server_version().await?;
+    Ok(version / 10_000)
+}
+
+/// The URL of the private cluster's socket.
+pub(super) fn by_socket(config: &Config, role: &str) -> anyhow::Result<String> {
+    let (socket, port) = postgres::socket(&config.data_dir())?;
+    let (socket, role) = (encoded(&socket.to_string_lossy()), encoded(role));
+    Ok(format!("postgresql:///{}?host={socket}&port={port}&user={role}", postgres::OWNER))
+}
+
 /// Percent-encoded (RFC 3986 unreserved characters stay).
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

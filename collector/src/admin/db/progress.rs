@@ -1,0 +1,88 @@
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::process::Command;
+use tokio::time::Instant;
+
+/// On a terminal one line is rewritten so often; elsewhere a line is printed every tenth time.
+const EVERY: Duration = Duration::from_secs(1);
+const QUIET: u64 = 10;
+
+/// Runs a program and says on standard error, by its process id, how far it is.
+pub(super) async fn run(
+    mut command: Command,
+    program: &str,
+    so_far: impl Fn(u32) -> String,
+) -> anyhow::Result<()> {
+    let child = command.spawn().with_context(|| format!("cannot run {program}"))?;
+    let pid = child.id().unwrap_or_default();
+    let started = Instant::now();
+    let ended = child.wait_with_output();
+    tokio::pin!(ended);
+    let terminal = std::io::stderr().is_terminal();
+    let mut said = 0;
+    let output = loop {
+        match tokio::time::timeout(EVERY, &mut ended).await {
+            Ok(output) => break output?,
+            Err(_) => {
+                said += 1;
+                let line = format!("{program}: {}, {} s", so_far(pid), started.elapsed().as_secs());
+                if terminal {
+                    eprint!("\r{line:<70}");
+                    let _ = std::io::stderr().flush();
+                } else if said % QUIET == 0 {
+                    eprintln!("{line}");
+                }
+            }
+        }
+    };
+    if terminal && said > 0 {
+        eprintln!();
+    }
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    bail!("{program} failed: {words}{}", advice(&words))
+}
+
+/// What to do about the failures that operators meet.
+fn advice(words: &str) -> &'static str {
+    if words.contains("server version mismatch") {
+        "\nInstall the client programs of the server's version (apt install postgresql-client-N), or name their folder in `[database] postgres-bin`"
+    } else if words.contains("unsupported version") {
+        "\nThe backup was made by a newer pg_dump: install the client programs of that version"
+    } else if words.contains("role") && words.contains("does not exist") {
+        "\nThe backup grants something to a role of its old server: create that role here first (CREATE ROLE …)"
+    } else {
+        ""
+    }
+}
+
+/// Bytes as people read them.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that sizes have the unit in which they are read best.
+    #[test]
+    fn sizes_are_readable() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1_500), "1.5 kB");
+        assert_eq!(size(86_400_000_000), "86.4 GB");
+        assert_eq!(size(u64::MAX), "18446744.1 TB");
+    }
+}

@@ -1,0 +1,165 @@
+use std::process::Output;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use crate::support::{World, eventually};
+
+async fn output(world: &World, words: &[&str]) -> (bool, String, String) {
+    let Output { status, stdout, stderr } = world.command(words).output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.success(), text(stdout), text(stderr))
+}
+
+/// A SQL user with their password.
+async fn added(world: &World, name: &str) -> PgConnectOptions {
+    let (done, password, err) = output(world, &["sql-user", "add", name]).await;
+    assert!(done, "{err}");
+    let embedded = world.app().database().embedded.as_ref().unwrap();
+    embedded.connect_options().username(name).password(password.trim())
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+/// Proves that a SQL user comes in with the password alone, reads schema fleet and nothing else, makes
+/// and writes nothing, and is gone, session and all, once removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sql_user_reads_fleet_and_nothing_else() {
+    let mut world = World::start().await;
+    let ada = added(&world, "ada").await;
+    let wrong = ada.clone().password("not the one").connect().await.unwrap_err();
+    assert_eq!(code(&wrong).as_deref(), Some("28P01"), "{wrong}");
+    let mut session = ada.connect().await.unwrap();
+    for lift in ["SET default_transaction_read_only = off", "SET transaction_read_only = off"] {
+        sqlx::query(lift).execute(&mut session).await.unwrap();
+    }
+    sqlx::query("SELECT host FROM host_now").fetch_all(&mut session).await.unwrap();
+    for forbidden in [
+        "SELECT * FROM store.host",
+        "CREATE TEMP TABLE mine (x int)",
+        "CREATE TABLE fleet.mine (x int)",
+        "CREATE FUNCTION fleet.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "UPDATE fleet.host_now SET host = 'x'",
+        "SET ROLE truechimer",
+        "ALTER ROLE ada CONNECTION LIMIT -1",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SET temp_file_limit = -1",
+    ] {
+        let outcome = sqlx::query(forbidden).execute(&mut session).await;
+        let code = outcome.as_ref().err().and_then(code);
+        assert!(matches!(code.as_deref(), Some("42501" | "55000")), "{forbidden}: {outcome:?}");
+    }
+    let (_, listed, _) = output(&world, &["sql-user", "list"]).await;
+    assert!(listed.contains("ada") && listed.contains("1 of 4"), "{listed}");
+    let (done, _, err) = output(&world, &["sql-user", "remove", "ada"]).await;
+    assert!(done, "{err}");
+    assert!(session.ping().await.is_err(), "the session goes on");
+    // No such role: no line of pg_hba.conf lets it in.
+    assert_eq!(code(&ada.connect().await.unwrap_err()).as_deref(), Some("28000"));
+    world.stop().await;
+}
+
+/// Proves that only roles made by this command are removed, and that names which need quotes or are
+/// taken are refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_roles_are_left_alone() {
+    let mut world = World::start().await;
+    for (words, expected) in [
+        (["sql-user", "remove", "truechimer"], "no SQL user"),
+        (["sql-user", "remove", "fleet_reader"], "no SQL user"),
+        (["sql-user", "add", "fleet_reader"], "already"),
+        (["sql-user", "add", "x; DROP TABLE"], "a-z"),
+    ] {
+        let (done, out, err) = output(&world, &words).await;
+        assert!(!done && out.is_empty() && err.contains(expected), "{words:?}: {err}");
+    }
+    world.stop().await;
+}
+
+/// Proves that more sessions than allowed are refused while the collector goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_limited() {
+    let mut world = World::start_with("[sql]\nconnections = 2\n").await;
+    let file = world.dir.path().join("collector.toml");
+    std::fs::write(&file, "[sql]\nconnections = 2\n").unwrap();
+    let words = ["sql-user", "add", "bob", "--config", file.to_str().unwrap()];
+    let (done, password, err) = output(&world, &words).await;
+    assert!(done, "{err}");
+    let embedded = world.app().database().embedded.as_ref().unwrap();
+    let bob = embedded.connect_options().username("bob").password(password.trim());
+    let _first = bob.connect().await.unwrap();
+    let _second = bob.connect().await.unwrap();
+    assert_eq!(code(&bob.connect().await.unwrap_err()).as_deref(), Some("53300"));
+    assert_eq!(world.number("SELECT count(*) FROM store.host").await, 0);
+    world.stop().await;
+}
+
+/// Proves that the server cancels a query which outlasts the limit although its session has lifted its
+/// own, that one which swallows the cancel is cut off, that idling in a transaction is too, and that
+/// the owner's own long query goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_limit_cannot_be_lifted() {
+    let mut world = World::start_with("[sql]\ntime-limit = \"1 s\"\n").await;
+    let eve = added(&world, "eve").await;
+    let reader = eve.clone().username("fleet_reader");
+    let mut owner = world.sql().await.acquire().await.unwrap().detach();
+    let owners = tokio::spawn(async move {
+        sqlx::query("SELECT pg_sleep(4)").execute(&mut owner).await.map(drop)
+    });
+    let lifted = async |options: &PgConnectOptions| -> PgConnection {
+        let mut session = options.connect().await.unwrap();
+        for lift in ["SET statement_timeout = 0", "SET idle_in_transaction_session_timeout = 0"] {
+            sqlx::query(lift).execute(&mut session).await.unwrap();
+        }
+        session
+    };
+    for options in [&eve, &reader] {
+        let mut session = lifted(options).await;
+        let slept = sqlx::query("SELECT pg_sleep(3600)").execute(&mut session).await.unwrap_err();
+        assert_eq!(code(&slept).as_deref(), Some("57014"), "{slept}");
+        sqlx::query("SELECT 1").execute(&mut session).await.unwrap();
+    }
+    let mut stubborn = lifted(&eve).await;
+    let swallow = "DO $$ BEGIN LOOP BEGIN PERFORM pg_sleep(3600);
+                   EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$";
+    let ended = sqlx::raw_sql(swallow).execute(&mut stubborn).await.unwrap_err();
+    assert!(matches!(code(&ended).as_deref(), None | Some("57P01")), "{ended}");
+
+    let mut idle = lifted(&eve).await;
+    sqlx::query("BEGIN").execute(&mut idle).await.unwrap();
+    sqlx::query("SELECT count(*) FROM host_now").execute(&mut idle).await.unwrap();
+    let left =
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'eve' AND state LIKE 'idle in%'";
+    eventually("the idle transaction is ended", async || {
+        (world.number(left).await == 0).then_some(())
+    })
+    .await;
+    owners.await.unwrap().unwrap();
+    world.stop().await;
+}
+
+/// Proves that with a listener SQL users come in by TCP with their password, while owner and reader,
+/// who have none, do not; and that a changed address takes effect on a server that was left running.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_is_for_sql_users() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let toml = format!("[database]\nlisten = \"127.0.0.1:{port}\"\n");
+    let mut world = World::start().await;
+    world.stop().await;
+    world.restart_with(&toml).await;
+    let kim = added(&world, "kim").await;
+    let tcp = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(port);
+    let tcp = tcp.database("truechimer");
+    let (_, password, err) = output(&world, &["sql-user", "add", "lou"]).await;
+    let lou = tcp.clone().username("lou").password(password.trim());
+    let mut session = lou.connect().await.unwrap_or_else(|e| panic!("{e} {err}"));
+    sqlx::query("SELECT host FROM host_now").fetch_all(&mut session).await.unwrap();
+    kim.connect().await.unwrap();
+    for role in ["truechimer", "fleet_reader"] {
+        let refused = tcp.clone().username(role).password("guess").connect().await.unwrap_err();
+        assert!(matches!(code(&refused).as_deref(), Some("28000" | "28P01")), "{role}: {refused}");
+    }
+    world.stop().await;
+}

@@ -1,0 +1,85 @@
+use sqlx::AssertSqlSafe;
+
+use crate::support::World;
+
+const MS: i64 = 1_000_000;
+
+/// Hosts with a window in ms, their answer against a budget of 100 ms, and whether they are silent.
+const HOSTS: &[(&str, &str, i64, i64, &str, bool)] = &[
+    ("ahead", "api", 120, 180, "certain", false),
+    ("perhaps", "api", -130, 110, "possible", false),
+    ("fine", "api", -5, 5, "safe", false),
+    ("alone", "db", -2, 2, "safe", false),
+    ("gone", "db", -9_000, 9_000, "unknown", true),
+];
+
+/// Proves by known windows what the views say: by how much and on which side a clock is out, who is
+/// silent, how far apart the clocks of a service can be (silent ones aside), and which server feeds whom.
+#[tokio::test(flavor = "multi_thread")]
+async fn views_tell_what_is() {
+    let mut world = World::start().await;
+    let pool = world.sql().await;
+    for (name, service, lo, hi, answer, silent) in HOSTS.iter().copied() {
+        let (lo, hi) = (lo * MS, hi * MS);
+        let statement = format!(
+            "WITH h AS (INSERT INTO store.host (host_uuid, name, service, credential_hash)
+                        VALUES (gen_random_uuid(), '{name}', '{service}', '{name}') RETURNING host_id),
+             s AS (INSERT INTO store.host_state (host_id, ref_time, received_at, seq, host_ns, raw_ns, lo_ns,
+                       hi_ns, drift_limit_ppb, kernel_max_error_ns, kernel_estimated_error_ns,
+                       kernel_frequency_ppb, kernel_status, kernel_synchronised, tai_offset_s, boot_no,
+                       steps, state, leap, discipliner)
+                   SELECT host_id, now(), now(), 1, 0, 0, {lo}, {hi}, 0, 0, 0, 0, 0, true, 37, 1, 0, 2, 1, 1
+                   FROM h)
+             INSERT INTO store.assessment (host_id, answer, budget_ns, silent, since)
+             SELECT host_id, '{answer}', {budget}, {silent}, now() FROM h",
+            budget = 100 * MS,
+        );
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await.unwrap();
+    }
+    let fed = "INSERT INTO store.source_state (host_id, position, name, address, verdict, reach, poll_log2,
+                   offset_ns, stratum, reference_id, root_delay_ns, root_dispersion_ns, accepted, refused,
+                   leap, authentication, stamps)
+               SELECT host_id, 0, 'ntp', '192.0.2.1:123',
+                      CASE name WHEN 'gone' THEN 'unreachable' WHEN 'perhaps' THEN 'falseticker'
+                                ELSE 'selected' END,
+                      255, 6, CASE name WHEN 'ahead' THEN -7 ELSE 3 END, 2, x'C0000202'::int8, 0, 9, 1, 0,
+                      1, 1, 1
+               FROM store.host";
+    sqlx::query(fed).execute(&pool).await.unwrap();
+
+    let drifting: Vec<(String, String, i64, i64)> = sqlx::query_as(
+        "SELECT host, direction, certain_excess_ns, possible_excess_ns FROM fleet.drifting ORDER BY host",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let out = |host: &str, way: &str, certain, possible| {
+        (host.to_owned(), way.to_owned(), certain * MS, possible * MS)
+    };
+    assert_eq!(drifting, [out("ahead", "ahead", 20, 80), out("perhaps", "behind", 0, 30)]);
+
+    let silent: Vec<String> =
+        sqlx::query_scalar("SELECT host FROM fleet.silent").fetch_all(&pool).await.unwrap();
+    assert_eq!(silent, ["gone"]);
+
+    let services: Vec<(String, i64, i64, i64, Option<i64>)> = sqlx::query_as(
+        "SELECT service, hosts, hosts_with_window, widest_ns, greatest_skew_ns
+         FROM fleet.windows_by_service ORDER BY service",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let api = ("api".to_owned(), 3, 3, 240 * MS, Some(310 * MS));
+    assert_eq!(services, [api, ("db".to_owned(), 2, 1, 4 * MS, None)]);
+
+    let servers: Vec<(String, String, i64, i64, i64, i64, i64)> = sqlx::query_as(
+        "SELECT address, reference_id, hosts, hosts_using, hosts_disagreeing, hosts_unreachable,
+                worst_offset_ns FROM fleet.grandmasters_now",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(servers, [("192.0.2.1:123".into(), "192.0.2.2".into(), 5, 3, 1, 1, 7)]);
+    pool.close().await;
+    world.stop().await;
+}
