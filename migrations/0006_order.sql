@@ -81,16 +81,16 @@ END $$;
 -- UTC at the first sample with a window of an epoch, or at the last one. Null: there is none.
 CREATE FUNCTION store.epoch_edge(
     host int8, boot int4, step int4, since timestamptz, until timestamptz, first bool,
-    OUT lo_ns int8, OUT hi_ns int8)
+    OUT lo_ns int8, OUT hi_ns int8, OUT seq int8)
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
     IF first THEN
-        SELECT s.host_ns - s.hi_ns, s.host_ns - s.lo_ns INTO lo_ns, hi_ns FROM store.sample s
+        SELECT s.host_ns - s.hi_ns, s.host_ns - s.lo_ns, s.seq INTO lo_ns, hi_ns, seq FROM store.sample s
         WHERE s.host_id = host AND s.ref_time BETWEEN since AND until AND s.boot_no = boot AND s.steps = step
           AND store.usable(s.lo_ns, s.hi_ns) AND s.host_ns BETWEEN 0 AND 4000000000000000000
         ORDER BY s.ref_time, s.boot_no, s.seq LIMIT 1;
     ELSE
-        SELECT s.host_ns - s.hi_ns, s.host_ns - s.lo_ns INTO lo_ns, hi_ns FROM store.sample s
+        SELECT s.host_ns - s.hi_ns, s.host_ns - s.lo_ns, s.seq INTO lo_ns, hi_ns, seq FROM store.sample s
         WHERE s.host_id = host AND s.ref_time BETWEEN since AND until AND s.boot_no = boot AND s.steps = step
           AND store.usable(s.lo_ns, s.hi_ns) AND s.host_ns BETWEEN 0 AND 4000000000000000000
         ORDER BY s.ref_time DESC, s.boot_no DESC, s.seq DESC LIMIT 1;
@@ -105,6 +105,18 @@ BEGIN
                      WHERE s.host_id = host), 500000); -- nothing that keeps time is worse
 END $$;
 
+-- Whether the reports after one of a boot, up to another, tell of a time in which the clock may have been set
+-- without anybody's notice: the host slept, no agent ran, or reports are lost.
+CREATE FUNCTION store.unwatched(
+    host int8, boot int4, after_seq int8, to_seq int8, since timestamptz, until timestamptz) RETURNS bool
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM store.event e
+        WHERE e.host_id = host AND e.ref_time BETWEEN since AND until AND e.boot_no = boot
+          AND e.seq > after_seq AND e.seq <= to_seq AND e.kind IN ('suspend', 'restart', 'reboot', 'dropped'));
+END $$;
+
 -- What the clock may do between two samples of one epoch (either may be missing). `straight`: the line
 -- between them holds, ± stray_ns. Otherwise it is within ± slew of its raw clock. `broken`: the host slept,
 -- nobody looked for steps, or the reports that would tell are lost: each sample speaks for its own side of that
@@ -117,8 +129,6 @@ DECLARE
     ordinary CONSTANT float8 := 1.1e-3;
     raw_ns   float8 := (after.raw_ns::numeric - before.raw_ns)::float8;
     gained   float8 := ((after.host_ns::numeric - before.host_ns)::float8 - raw_ns) / nullif(raw_ns, 0);
-    since    timestamptz := before.ref_time - interval '1 min';
-    until    timestamptz := after.ref_time + interval '1 min';
 BEGIN
     straight := coalesce(after.seq = before.seq + 1 AND after.stray_ns IS NOT NULL AND raw_ns > 0
                          AND abs(gained) < 0.1, false);
@@ -133,11 +143,9 @@ BEGIN
     END IF;
     broken := false;
     IF NOT straight AND after.seq IS NOT NULL AND before.seq IS NOT NULL THEN
-        broken := abs(coalesce(gained, 1)) > ordinary OR EXISTS (
-            SELECT FROM store.event e
-            WHERE e.host_id = before.host_id AND e.ref_time BETWEEN since AND until
-              AND e.kind IN ('suspend', 'restart', 'reboot', 'dropped')
-              AND e.boot_no = before.boot_no AND e.seq > before.seq AND e.seq <= after.seq);
+        broken := abs(coalesce(gained, 1)) > ordinary
+            OR store.unwatched(host, before.boot_no, before.seq, after.seq,
+                               before.ref_time - interval '1 min', after.ref_time + interval '1 min');
     END IF;
 END $$;
 
@@ -182,7 +190,8 @@ BEGIN
             SELECT t.*,
                    lag(t.boot_no) OVER time AS prev_boot, lag(t.steps) OVER time AS prev_steps,
                    lag(t.first_ref_time) OVER time AS prev_ref, lead(t.boot_no) OVER time AS next_boot,
-                   lead(t.steps) OVER time AS next_steps, lead(t.first_ref_time) OVER time AS next_ref
+                   lead(t.steps) OVER time AS next_steps, lead(t.first_ref_time) OVER time AS next_ref,
+                   lead(t.first_seq) OVER time AS next_seq
             FROM (SELECT m.*, min(m.first_ref_time) OVER (PARTITION BY m.boot_no) AS booted
                   FROM store.epoch m WHERE m.host_id = host) t
             WINDOW time AS (ORDER BY t.booted, t.boot_no, t.steps)) q
@@ -245,9 +254,10 @@ BEGIN
             lo_ns := greatest(a_lo, b_lo);
             hi_ns := least(a_hi, b_hi);
             basis := 'between';
-            IF c.broken OR lo_ns > hi_ns OR store.may_leap(least(a_lo, b_lo), greatest(a_hi, b_hi)) THEN
-                lo_ns := least(a_lo, b_lo);
-                hi_ns := greatest(a_hi, b_hi);
+            IF c.broken OR lo_ns > hi_ns OR store.may_leap(a.host_ns - a.hi_ns, b.host_ns - b.lo_ns) THEN
+                -- All that is left is that it was after the one and before the other.
+                lo_ns := least(a.host_ns - a.hi_ns, b.host_ns - b.hi_ns) - leap;
+                hi_ns := greatest(a.host_ns - a.lo_ns, b.host_ns - b.lo_ns) + leap;
                 basis := 'break';
             END IF;
             found := true;
@@ -265,9 +275,25 @@ BEGIN
             lo_ns := lo_ns - leap;
             hi_ns := hi_ns + leap;
         END IF;
-        IF a.seq IS NULL AND e.prev_boot IS NOT NULL THEN
+        IF a.seq IS NOT NULL AND store.unwatched(host, e.boot_no, a.seq,
+                coalesce((n.after).seq, CASE WHEN e.next_boot = e.boot_no THEN e.next_seq END, 9223372036854775807),
+                a.ref_time - interval '1 min',
+                coalesce((n.after).ref_time, e.next_ref, 'infinity') + interval '1 min') THEN
+            lo_ns := a.host_ns - a.hi_ns;
+            hi_ns := NULL;
+            basis := 'break';
+        END IF;
+        IF a.seq IS NULL THEN
             edge := store.epoch_edge(host, e.prev_boot, e.prev_steps, e.prev_ref - interval '10 min',
                                      e.first_ref_time + interval '10 min', false);
+            IF b.seq IS NOT NULL AND store.unwatched(host, e.boot_no,
+                    coalesce((n.before).seq, CASE WHEN e.prev_boot = e.boot_no THEN edge.seq END, 0), b.seq,
+                    coalesce((n.before).ref_time, e.prev_ref, '-infinity') - interval '1 min',
+                    b.ref_time + interval '1 min') THEN
+                lo_ns := NULL;
+                hi_ns := b.host_ns - b.lo_ns;
+                basis := 'break';
+            END IF;
             -- Boots are in the order of their reference time, which is not certain; windows are.
             IF e.prev_boot = e.boot_no OR edge.hi_ns < b.host_ns - b.hi_ns THEN
                 lo_ns := CASE WHEN lo_ns IS NULL THEN edge.lo_ns ELSE greatest(lo_ns, edge.lo_ns) END;
@@ -286,8 +312,10 @@ BEGIN
                 < 6e10 + 1.1e9 * extract(epoch FROM e.next_ref - (n.before).ref_time))
             OR (n.after).seq IS NOT NULL AND (e.prev_ref IS NULL OR ((n.after).host_ns - local_ns)::float8
                 < 6e10 + 1.1e9 * extract(epoch FROM (n.after).ref_time - e.prev_ref)));
-        -- It may not have lasted so long.
-        CONTINUE WHEN lo_ns > hi_ns AND NOT passed;
+        -- It may not have lasted so long; who slept may wake some minutes off.
+        CONTINUE WHEN NOT passed AND (lo_ns > hi_ns
+            OR basis = 'break' AND abs((local_ns - coalesce(a.host_ns, b.host_ns))::float8)
+                > 6e11 + 1.1 * (hi_ns - lo_ns)::float8);
         found := true;
         RETURN NEXT;
     END LOOP;
@@ -317,7 +345,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- The clock's error at a moment of UTC, from the nearest samples with a window on each side. Null: there is none.
+-- The clock's error at a moment of UTC, from the nearest samples with a window on each side. Null: there is none,
+-- or too much may have happened between.
 CREATE FUNCTION store.error_at(host int8, at_ns int8, OUT lo_ns int8, OUT hi_ns int8)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -325,6 +354,7 @@ DECLARE
     s store.sample; a store.sample; b store.sample; c record;
     raw float8; gained float8; early float8; late float8; beyond float8; lo float8; hi float8;
     one_epoch bool; lows int8[]; highs int8[];
+    leap CONSTANT int8 := 1000000000;
 BEGIN
     SELECT t.* INTO a FROM store.sample t
     WHERE t.host_id = host AND t.ref_time <= at AND store.usable(t.lo_ns, t.hi_ns)
@@ -334,7 +364,21 @@ BEGIN
     WHERE t.host_id = host AND t.ref_time > at AND store.usable(t.lo_ns, t.hi_ns)
       AND t.host_ns BETWEEN 0 AND 4000000000000000000
     ORDER BY t.ref_time, t.boot_no, t.seq LIMIT 1;
-    one_epoch := a.boot_no = b.boot_no AND a.steps = b.steps AND a.seq < b.seq;
+    one_epoch := coalesce(a.boot_no = b.boot_no AND a.steps = b.steps AND a.seq < b.seq, false);
+    -- Both must be of the boot that ran then; where reports were filed out of their order, their windows tell.
+    IF a.boot_no <> b.boot_no OR a.steps + 1 < b.steps OR a.steps > b.steps
+       OR at_ns < a.host_ns - a.hi_ns OR at_ns > b.host_ns - b.lo_ns
+       OR NOT one_epoch AND (
+           store.unwatched(host, coalesce(a.boot_no, b.boot_no), coalesce(a.seq, 0),
+                           coalesce(b.seq, 9223372036854775807),
+                           coalesce(a.ref_time, '-infinity') - interval '1 min',
+                           coalesce(b.ref_time, 'infinity') + interval '1 min')
+           OR EXISTS (SELECT FROM store.epoch e WHERE e.host_id = host
+                      AND (b.seq IS NULL AND e.first_ref_time > a.ref_time
+                           OR a.seq IS NULL AND e.first_ref_time < b.ref_time
+                              AND (e.boot_no, e.steps) <> (b.boot_no, b.steps)))) THEN
+        RETURN;
+    END IF;
     IF one_epoch THEN
         c := store.conduct(host, a, b);
         raw := (b.raw_ns::numeric - a.raw_ns)::float8;
@@ -366,10 +410,13 @@ BEGIN
     END LOOP;
     lo_ns := (SELECT max(l) FROM unnest(lows) l);
     hi_ns := (SELECT min(h) FROM unnest(highs) h);
-    IF a.seq IS NOT NULL AND b.seq IS NOT NULL AND (
-        one_epoch IS NOT TRUE OR c.broken OR lo_ns > hi_ns
-        OR store.may_leap(a.host_ns - a.hi_ns, b.host_ns - b.lo_ns)) THEN
-        -- The clock was set between the two, or the like: each speaks for its side.
+    IF one_epoch AND (c.broken OR lo_ns > hi_ns
+                      OR store.may_leap(a.host_ns - a.hi_ns, b.host_ns - b.lo_ns)) THEN
+        -- All that is left is that the clock showed something between the two readings.
+        lo_ns := a.host_ns - at_ns - leap;
+        hi_ns := b.host_ns - at_ns + leap;
+    ELSIF NOT one_epoch AND cardinality(lows) = 2 THEN
+        -- The clock was set between the two: each speaks for its side.
         lo_ns := (SELECT min(l) FROM unnest(lows) l);
         hi_ns := (SELECT max(h) FROM unnest(highs) h);
     END IF;
@@ -585,11 +632,11 @@ BEGIN
     RETURN dropped;
 END $$;
 
-COMMENT ON FUNCTION fleet.utc_window(text, int8) IS 'When was it really, as the clock of this host (name or uuid) showed local_ns (nanoseconds since 1970)? One row for each clock epoch that may have shown it: a clock set back shows a moment twice. UTC was in [lo_ns, hi_ns] for certain; null: unbounded. basis: between (reports on both sides, grown towards it and intersected), break (the same, but the host slept, nobody watched or UTC may have leapt between: both sides count), after / before (beyond the last or first report of the epoch), no window (between what came before the epoch and after), skipped (the clock was set across it).';
+COMMENT ON FUNCTION fleet.utc_window(text, int8) IS 'When was it really, as the clock of this host (name or uuid) showed local_ns (nanoseconds since 1970)? One row for each clock epoch that may have shown it: a clock set back shows a moment twice. UTC was in [lo_ns, hi_ns] for certain; null: unbounded. basis: between (reports on both sides, grown towards it and intersected), break (the host slept, nobody watched, reports are lost or UTC may have leapt between: it was after the one report and before the other), after / before (beyond the last or first report of the epoch), no window (between what came before the epoch and after), skipped (the clock was set across it).';
 COMMENT ON FUNCTION fleet.utc_window(text, timestamptz) IS 'As utc_window with nanoseconds; the rows cover the whole microsecond.';
 COMMENT ON FUNCTION fleet.order_of(text, int8, text, int8) IS 'Which of two readings was first: before (a was), after (b was), or undecidable. On one host and in one clock epoch the local times decide; otherwise all intervals of utc_window must be apart.';
 COMMENT ON FUNCTION fleet.order_of(text, timestamptz, text, timestamptz) IS 'As order_of with nanoseconds; each time covers its whole microsecond.';
-COMMENT ON FUNCTION fleet.skew(text, text, timestamptz) IS 'How far the clock of host_a was ahead of that of host_b at a moment of UTC: between lo_ns and hi_ns for certain. Null: one of them has no window.';
+COMMENT ON FUNCTION fleet.skew(text, text, timestamptz) IS 'How far the clock of host_a was ahead of that of host_b at a moment of UTC: between lo_ns and hi_ns for certain. Null: for one of them nothing is certain then.';
 COMMENT ON FUNCTION fleet.order_lines(text) IS 'The lines of a batch of log_line that the caller loaded, in the order of their earliest possible UTC. Lines of hosts unknown here are last, without lo_ns and hi_ns. after_previous: it is certain that this line came after the one above. run: lines of different runs are certainly in the order shown, those of one run not all.';
 COMMENT ON FUNCTION fleet.order_lines(text[], int8[]) IS 'As order_lines of a batch, for lines given as arrays: hosts[n] showed local_ns[n]. line is n.';
 COMMENT ON FUNCTION fleet.drop_lines(text) IS 'Drops the lines of a batch that the caller loaded; how many. Those left behind are dropped after [retention] log-lines.';

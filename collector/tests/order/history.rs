@@ -36,8 +36,10 @@ impl Random {
 #[derive(Clone, Copy)]
 struct Tick {
     utc: i64,
-    /// Readings at its beginning, less `utc`: exact enough as a fraction.
+    /// Readings at its beginning, less `utc`: where it was set to, and what it gained since.
+    raw_set: i64,
     raw: f64,
+    host_set: i64,
     host: f64,
     /// What each gains per second of UTC, as a fraction.
     raw_rate: f64,
@@ -50,6 +52,7 @@ struct Tick {
 }
 
 struct Sample {
+    utc: i64,
     ref_time: i64,
     seq: i64,
     host: i64,
@@ -85,14 +88,23 @@ impl History {
         Self { name: format!("host-{seed}"), ticks, samples }
     }
 
-    /// What the clock shows at some moment at which somebody could have read it.
+    /// What the clock shows at some moment at which somebody could have read it, and of which a report could
+    /// tell: not in a clock epoch that ended before its first report, nor after a sleep of which none tells.
     pub(crate) fn moment(&self, random: &mut Random) -> Moment {
         loop {
             let tick = random.pick(&self.ticks);
-            if !tick.off {
+            if !tick.off && self.told(&tick) {
                 return at(&tick, random.within(0, SECOND - 1));
             }
         }
+    }
+
+    fn told(&self, tick: &Tick) -> bool {
+        let of_epoch = |s: &&Sample| (s.boot, s.steps) == (tick.boot, tick.steps);
+        let last = self.samples.iter().rfind(|s| s.boot == tick.boot);
+        let slept = |t: &&Tick| t.off && t.boot == tick.boot && last.is_some_and(|l| t.utc > l.utc);
+        self.samples.iter().any(|s| of_epoch(&s))
+            && self.ticks.iter().find(slept).is_none_or(|t| t.utc > tick.utc)
     }
 
     /// How far ahead the clock is at a moment of UTC; `None`: it is off.
@@ -140,7 +152,7 @@ fn timestamp(ns: i64) -> String {
 
 fn at(tick: &Tick, ns: i64) -> Moment {
     let host = tick.host + tick.host_rate * ns as f64;
-    Moment { utc: tick.utc + ns, local: tick.utc + ns + host.round() as i64 }
+    Moment { utc: tick.utc + ns, local: tick.utc + ns + tick.host_set + host.round() as i64 }
 }
 
 /// The clocks: an oscillator that wanders, steering of every kind, steps, reboots and sleep.
@@ -149,8 +161,10 @@ fn run(random: &mut Random) -> Vec<Tick> {
     let base = random.within(-45_000, 45_000) as f64 * 1e-9;
     let mut tick = Tick {
         utc,
-        raw: (random.within(10, 1_000_000) * SECOND - utc) as f64,
-        host: random.within(-50_000_000, 50_000_000) as f64,
+        raw_set: random.within(10, 1_000_000) * SECOND - utc,
+        raw: 0.0,
+        host_set: random.within(-50_000_000, 50_000_000),
+        host: 0.0,
         raw_rate: 0.0,
         host_rate: 0.0,
         oscillator: base,
@@ -158,7 +172,7 @@ fn run(random: &mut Random) -> Vec<Tick> {
         steps: 0,
         off: false,
     };
-    let (steering, busy) = (random.within(0, 4), random.pick(&[40, 200, 2000]));
+    let (steering, busy) = (random.within(0, 4), random.pick(&[40, 200, 3000, 3000]));
     let (mut slew, mut left, mut asleep) = (0.0, 0, 0);
     let mut ticks = Vec::new();
     for second in 0..random.within(600, 2400) {
@@ -167,7 +181,7 @@ fn run(random: &mut Random) -> Vec<Tick> {
         tick.oscillator = strayed.clamp(base - 4e-7, base + 4e-7);
         match steering {
             0 => slew = -base,
-            1 => slew = -base - (tick.host * 1e-9 / 64.0).clamp(-4e-4, 4e-4),
+            1 => slew = -base - ((tick.host + tick.host_set as f64) * 1e-9 / 64.0).clamp(-4e-4, 4e-4),
             2 if random.one_in(7) => slew = random.within(-500_000, 500_000) as f64 * 1e-9,
             3 if left == 0 && random.one_in(20) => (slew, left) = (random.pick(&[-5e-4, 5e-4]), 8),
             // There and back, as fast as adjtime goes.
@@ -179,14 +193,14 @@ fn run(random: &mut Random) -> Vec<Tick> {
             match random.within(0, 5) {
                 0 | 1 => {
                     let far = random.pick(&[30_000_000, SECOND, 60 * SECOND, 3_600 * SECOND, 3_650 * DAY]);
-                    tick.host += random.within(-far, far) as f64;
+                    tick.host_set += random.within(-far, far);
                     tick.steps += 1;
                 }
                 2 => {
                     let wrong = random.pick(&[0, SECOND, 5 * SECOND, 600 * SECOND]);
                     (tick.boot, tick.steps, asleep) = (tick.boot + 1, 0, random.within(5, 90));
-                    tick.raw = (3 * SECOND - tick.utc) as f64;
-                    tick.host += random.within(-wrong, wrong) as f64;
+                    (tick.raw_set, tick.raw) = (3 * SECOND - tick.utc, 0.0);
+                    tick.host_set += random.within(-wrong, wrong);
                 }
                 3 => asleep = -random.within(2, 300),
                 _ => {}
@@ -201,7 +215,7 @@ fn run(random: &mut Random) -> Vec<Tick> {
         tick.utc += SECOND;
         if asleep == -1 {
             // What it slept is known to the second or so.
-            tick.host += random.within(-SECOND / 2, SECOND / 2) as f64;
+            tick.host_set += random.within(-SECOND / 2, SECOND / 2);
         }
         asleep -= asleep.signum();
     }
@@ -227,7 +241,7 @@ fn report(ticks: &[Tick], random: &mut Random) -> Vec<Sample> {
         }
         seq += 1;
         let here = at(tick, 0);
-        let raw = |tick: &Tick| tick.utc + tick.raw.round() as i64;
+        let raw = |tick: &Tick| tick.utc + tick.raw_set + tick.raw.round() as i64;
         let told = last.filter(|l: &usize| ticks[*l].steps == tick.steps && !slept && !old);
         let stray = told.map(|l| stray(&ticks[l..=n]));
         let event = if slept { Some("suspend") } else { lost.then_some("dropped") };
@@ -248,6 +262,7 @@ fn report(ticks: &[Tick], random: &mut Random) -> Vec<Sample> {
         let margin = ticks[n.saturating_sub(512)..=n].iter().map(off).max().unwrap() + 1;
         blind_for -= 1;
         samples.push(Sample {
+            utc: here.utc,
             ref_time: here.utc + shift + random.within(-40_000_000, 40_000_000),
             seq,
             host: here.local,
