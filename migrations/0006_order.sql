@@ -374,9 +374,11 @@ BEGIN
                            coalesce(a.ref_time, '-infinity') - interval '1 min',
                            coalesce(b.ref_time, 'infinity') + interval '1 min')
            OR EXISTS (SELECT FROM store.epoch e WHERE e.host_id = host
-                      AND (b.seq IS NULL AND e.first_ref_time > a.ref_time
-                           OR a.seq IS NULL AND e.first_ref_time < b.ref_time
-                              AND (e.boot_no, e.steps) <> (b.boot_no, b.steps)))) THEN
+                      AND (b.seq IS NULL AND (e.first_ref_time > a.ref_time
+                                              OR (e.boot_no, e.steps) > (a.boot_no, a.steps))
+                           OR a.seq IS NULL AND (e.first_ref_time < b.ref_time
+                                                 AND (e.boot_no, e.steps) <> (b.boot_no, b.steps)
+                                                 OR (e.boot_no, e.steps) < (b.boot_no, b.steps))))) THEN
         RETURN;
     END IF;
     IF one_epoch THEN

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod commands;
+mod epochs;
 mod exactly_once;
 mod facts;
 mod hostile;

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 /// The middle of a month: no leap second is near.
 pub(crate) const START_NS: i64 = 1_789_560_000_000_000_000;
+/// Noon of that day.
+pub(crate) const NOON_NS: i64 = 1_789_560_000_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
@@ -88,6 +90,28 @@ impl History {
         Self { name: format!("host-{seed}"), ticks, samples }
     }
 
+    /// A minute around noon of a clock that is so far ahead and runs straight: a report every 10 s.
+    pub(crate) fn steady(name: &str, error: i64) -> Self {
+        let sample = |n: i64| {
+            let utc = NOON_NS + (n * 10 - 45) * SECOND;
+            Sample {
+                utc,
+                ref_time: utc,
+                seq: n,
+                host: utc + error,
+                raw: n * 10 * SECOND,
+                bounds: Some((error - 500_000, error + 500_000)),
+                frequency: 0,
+                margin: Some(1_000),
+                stray: (n > 1).then_some(500),
+                boot: 1,
+                steps: 0,
+                event: None,
+            }
+        };
+        Self { name: name.to_owned(), ticks: Vec::new(), samples: (1..=8).map(sample).collect() }
+    }
+
     /// What the clock shows at some moment at which somebody could have read it, and of which a report could
     /// tell: not in a clock epoch that ended before its first report, nor after a sleep of which none tells.
     pub(crate) fn moment(&self, random: &mut Random) -> Moment {
@@ -107,10 +131,10 @@ impl History {
             && self.ticks.iter().find(slept).is_none_or(|t| t.utc > tick.utc)
     }
 
-    /// How far ahead the clock is at a moment of UTC; `None`: it is off.
+    /// How far ahead the clock is at a moment of UTC; `None`: it is off, or nobody can tell.
     pub(crate) fn error_at(&self, utc: i64) -> Option<i64> {
         let n = usize::try_from((utc - self.ticks[0].utc).div_euclid(SECOND)).ok()?;
-        let tick = self.ticks.get(n).filter(|tick| !tick.off)?;
+        let tick = self.ticks.get(n).filter(|tick| !tick.off && self.told(tick))?;
         Some(at(tick, utc - tick.utc).local - utc)
     }
 

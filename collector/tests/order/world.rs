@@ -78,7 +78,6 @@ impl World {
     pub(crate) async fn end(self) {
         self.pool.close().await;
         let mut admin = PgConnection::connect_with(&self.options).await.unwrap();
-        if std::env::var("KEEPDB").is_ok() { return }
         let drop = AssertSqlSafe(format!("DROP DATABASE {} WITH (FORCE)", self.name));
         sqlx::query(drop).execute(&mut admin).await.unwrap();
         admin.close().await.unwrap();
