@@ -55,21 +55,30 @@ CREATE FUNCTION store.neighbours(
     local_ns int8, windowed bool, OUT before store.sample, OUT after store.sample)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    near timestamptz := least(guess + interval '10 s', until);
+    -- At first only around the guess: then few partitions come into question.
+    earliest timestamptz := greatest(since, guess - interval '3 min');
+    latest   timestamptz := least(until, guess + interval '3 min');
+    near     timestamptz := least(until, guess + interval '10 s');
+    back     timestamptz;
 BEGIN
-    SELECT s.* INTO before FROM store.sample s
-    WHERE s.host_id = host AND s.ref_time BETWEEN since AND near AND s.boot_no = boot AND s.steps = step
-      AND s.host_ns BETWEEN 0 AND local_ns AND (store.usable(s.lo_ns, s.hi_ns) OR NOT windowed)
-    ORDER BY s.ref_time DESC, s.boot_no DESC, s.seq DESC LIMIT 1;
-    near := coalesce(before.ref_time, since);
-    SELECT s.* INTO after FROM store.sample s
-    WHERE s.host_id = host AND s.ref_time BETWEEN near AND until AND s.boot_no = boot AND s.steps = step
-      AND s.host_ns > local_ns AND s.host_ns <= 4000000000000000000
-      AND (store.usable(s.lo_ns, s.hi_ns) OR NOT windowed)
-    ORDER BY s.ref_time, s.boot_no, s.seq LIMIT 1;
-    IF before.seq + 1 = after.seq THEN
-        RETURN;
-    END IF;
+    LOOP
+        SELECT s.* INTO before FROM store.sample s
+        WHERE s.host_id = host AND s.ref_time BETWEEN earliest AND near AND s.boot_no = boot AND s.steps = step
+          AND s.host_ns BETWEEN 0 AND local_ns AND (store.usable(s.lo_ns, s.hi_ns) OR NOT windowed)
+        ORDER BY s.ref_time DESC, s.boot_no DESC, s.seq DESC LIMIT 1;
+        back := coalesce(before.ref_time, earliest);
+        SELECT s.* INTO after FROM store.sample s
+        WHERE s.host_id = host AND s.ref_time BETWEEN back AND latest AND s.boot_no = boot AND s.steps = step
+          AND s.host_ns > local_ns AND s.host_ns <= 4000000000000000000
+          AND (store.usable(s.lo_ns, s.hi_ns) OR NOT windowed)
+        ORDER BY s.ref_time, s.boot_no, s.seq LIMIT 1;
+        IF before.seq + 1 = after.seq THEN
+            RETURN;
+        END IF;
+        EXIT WHEN earliest = since AND latest = until;
+        earliest := since;
+        latest := until;
+    END LOOP;
     -- The guess may have been too early: nearer ones may lie between.
     near := coalesce(after.ref_time, until);
     SELECT s.* INTO before FROM store.sample s
@@ -659,11 +668,11 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'fleet_analyst') THEN
         BEGIN
             CREATE ROLE fleet_analyst NOLOGIN;
+            GRANT fleet_reader TO fleet_analyst;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL; -- roles belong to the whole server: another database was migrated just now
         END;
     END IF;
-    GRANT fleet_reader TO fleet_analyst;
     GRANT INSERT (batch, line_no, host, local_ns, local_time, message) ON fleet.log_line TO fleet_analyst;
 EXCEPTION WHEN insufficient_privilege OR undefined_object THEN
     RAISE NOTICE 'fleet_analyst was not created: this user may not create roles';

@@ -46,7 +46,8 @@ async fn merge_these_two_logs() {
 
     let first = examples[4].to_owned();
     sqlx::query(AssertSqlSafe(first)).execute(&mut *connection).await.unwrap();
-    let merged = "SELECT string_agg(host || coalesce(' ' || after_previous, ''), ', ' ORDER BY position)
+    let merged =
+        "SELECT string_agg(host || coalesce(' ' || after_previous, ''), ', ' ORDER BY position)
                   FROM fleet.order_lines('deploy')";
     let order: String = sqlx::query_scalar(merged).fetch_one(&mut *connection).await.unwrap();
     assert_eq!(order, "ctl-3, ctl-3 true, kv-1 true");
@@ -54,7 +55,8 @@ async fn merge_these_two_logs() {
     let bob = world.login("bob").await;
     let of_others: Option<String> = sqlx::query_scalar(merged).fetch_one(&bob).await.unwrap();
     assert_eq!(of_others, None);
-    let dropped: i64 = sqlx::query_scalar("SELECT fleet.drop_lines('deploy')").fetch_one(&bob).await.unwrap();
+    let dropped: i64 =
+        sqlx::query_scalar("SELECT fleet.drop_lines('deploy')").fetch_one(&bob).await.unwrap();
     assert_eq!(dropped, 0);
     for forbidden in [
         "SELECT * FROM fleet.log_line",
@@ -68,7 +70,8 @@ async fn merge_these_two_logs() {
         let code = refused.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
         assert_eq!(code.as_deref(), Some("42501"), "{forbidden}");
     }
-    let left = world.store.prune_log_lines(timebase::Timestamp::from_ns(i64::MAX), timebase::Span::SECOND);
+    let left =
+        world.store.prune_log_lines(timebase::Timestamp::from_ns(i64::MAX), timebase::Span::SECOND);
     assert_eq!(left.await.unwrap(), 3);
     drop(connection);
     end(world, &[&ana, &bob]).await;
@@ -85,10 +88,15 @@ async fn hindsight_narrows() {
     let mut before_the_end = Vec::new();
     for seconds in [-24, -21, -19, -16] {
         let at = NOON_NS + seconds * 1_000_000_000;
-        before_the_end.push(sqlx::query_scalar::<_, i64>(width).bind(at).fetch_one(&world.pool).await.unwrap());
+        before_the_end.push(
+            sqlx::query_scalar::<_, i64>(width).bind(at).fetch_one(&world.pool).await.unwrap(),
+        );
     }
     // A window is 1 ms; 10 s at a rate known to 1 ppm, and a stray of 500 ns on both sides, leave 11 µs open.
-    assert!(before_the_end.iter().all(|w| (1_000_000..1_011_100).contains(w)), "{before_the_end:?}");
+    assert!(
+        before_the_end.iter().all(|w| (1_000_000..1_011_100).contains(w)),
+        "{before_the_end:?}"
+    );
     let last = "SELECT max(host_ns) + 5000000000 FROM store.sample";
     let later: i64 = sqlx::query_scalar(last).fetch_one(&world.pool).await.unwrap();
     let alone: i64 = sqlx::query_scalar(width).bind(later).fetch_one(&world.pool).await.unwrap();

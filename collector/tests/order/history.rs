@@ -153,7 +153,11 @@ impl History {
             .unwrap();
             if let Some(kind) = s.event {
                 let (boot, seq, clock, raw) = (s.boot, s.seq, s.host, s.raw);
-                writeln!(events, "{host}\t{boot}\t{seq}\t0\t{time}\t{clock}\t{raw}\t{kind}\t{kind}").unwrap();
+                writeln!(
+                    events,
+                    "{host}\t{boot}\t{seq}\t0\t{time}\t{clock}\t{raw}\t{kind}\t{kind}"
+                )
+                .unwrap();
             }
         }
     }
@@ -205,7 +209,9 @@ fn run(random: &mut Random) -> Vec<Tick> {
         tick.oscillator = strayed.clamp(base - 4e-7, base + 4e-7);
         match steering {
             0 => slew = -base,
-            1 => slew = -base - ((tick.host + tick.host_set as f64) * 1e-9 / 64.0).clamp(-4e-4, 4e-4),
+            1 => {
+                slew = -base - ((tick.host + tick.host_set as f64) * 1e-9 / 64.0).clamp(-4e-4, 4e-4)
+            }
             2 if random.one_in(7) => slew = random.within(-500_000, 500_000) as f64 * 1e-9,
             3 if left == 0 && random.one_in(20) => (slew, left) = (random.pick(&[-5e-4, 5e-4]), 8),
             // There and back, as fast as adjtime goes.
@@ -216,7 +222,13 @@ fn run(random: &mut Random) -> Vec<Tick> {
         if asleep == 0 && random.one_in(busy) {
             match random.within(0, 5) {
                 0 | 1 => {
-                    let far = random.pick(&[30_000_000, SECOND, 60 * SECOND, 3_600 * SECOND, 3_650 * DAY]);
+                    let far = random.pick(&[
+                        30_000_000,
+                        SECOND,
+                        60 * SECOND,
+                        3_600 * SECOND,
+                        3_650 * DAY,
+                    ]);
                     tick.host_set += random.within(-far, far);
                     tick.steps += 1;
                 }
@@ -232,7 +244,8 @@ fn run(random: &mut Random) -> Vec<Tick> {
         }
         tick.off = asleep != 0;
         tick.raw_rate = if asleep < 0 { -1.0 } else { tick.oscillator };
-        tick.host_rate = if asleep < 0 { 0.0 } else { (1.0 + tick.oscillator) * (1.0 + slew) - 1.0 };
+        tick.host_rate =
+            if asleep < 0 { 0.0 } else { (1.0 + tick.oscillator) * (1.0 + slew) - 1.0 };
         ticks.push(tick);
         tick.raw += tick.raw_rate * 1e9;
         tick.host += tick.host_rate * 1e9;
@@ -249,11 +262,13 @@ fn run(random: &mut Random) -> Vec<Tick> {
 /// The agent's reports: some lost, some without a window, some of an agent that tells less.
 fn report(ticks: &[Tick], random: &mut Random) -> Vec<Sample> {
     let every = random.pick(&[5, 10, 10, 10, 30, 60]);
-    let (old, losses, blind) = (random.one_in(4), random.pick(&[0, 0, 20, 5]), random.pick(&[0, 0, 15, 3]));
+    let (old, losses, blind) =
+        (random.one_in(4), random.pick(&[0, 0, 20, 5]), random.pick(&[0, 0, 15, 3]));
     let width = random.pick(&[2_000, 100_000, 1_000_000, 30_000_000]);
     let misfiled = random.one_in(10);
     let mut samples: Vec<Sample> = Vec::new();
-    let (mut last, mut seq, mut lost, mut slept, mut blind_for, mut shift) = (None, 0, false, false, 0, 0);
+    let (mut last, mut seq, mut lost, mut slept, mut blind_for, mut shift) =
+        (None, 0, false, false, 0, 0);
     for (n, tick) in ticks.iter().enumerate() {
         if n > 0 && tick.boot != ticks[n - 1].boot {
             (last, seq, lost, slept) = (None, 0, false, false);

@@ -49,7 +49,13 @@ async fn the_truth_is_always_inside() {
     .fetch_all(&world.pool)
     .await
     .unwrap();
-    assert!(outside.is_empty(), "{} of {}:\n{}", outside.len(), at.utc.len(), outside[..outside.len().min(5)].join("\n"));
+    assert!(
+        outside.is_empty(),
+        "{} of {}:\n{}",
+        outside.len(),
+        at.utc.len(),
+        outside[..outside.len().min(5)].join("\n")
+    );
 
     // Neighbouring moments of hosts and of the same one, and such that are an instant apart.
     let next = |n: usize| (n * 7 + n % 3 * 5 + 1) % at.utc.len();

@@ -47,16 +47,23 @@ impl World {
     pub(crate) async fn fill(&self, histories: &[History]) {
         let (mut hosts, mut samples, mut events) = (String::new(), String::new(), String::new());
         for (n, history) in histories.iter().enumerate() {
-            hosts += &format!("('{}', '{}', '\\x{n:08x}'),", Uuid::from_u128(n as u128 + 1), history.name);
+            hosts += &format!(
+                "('{}', '{}', '\\x{n:08x}'),",
+                Uuid::from_u128(n as u128 + 1),
+                history.name
+            );
             history.write(n + 1, &mut samples, &mut events);
         }
         hosts.pop();
-        self.run(&format!("INSERT INTO store.host (host_uuid, name, credential_hash) VALUES {hosts}")).await;
-        let columns = "host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, frequency_ppb, boot_no, steps,
+        self.run(&format!(
+            "INSERT INTO store.host (host_uuid, name, credential_hash) VALUES {hosts}"
+        ))
+        .await;
+        let columns =
+            "host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, frequency_ppb, boot_no, steps,
                        stray_ns, rate_margin_ppb, state, sources_used";
         self.copy(&format!("store.sample ({columns})"), samples).await;
-        let columns =
-            "host_id, boot_no, seq, place, ref_time, host_ns, raw_ns, kind, summary";
+        let columns = "host_id, boot_no, seq, place, ref_time, host_ns, raw_ns, kind, summary";
         self.copy(&format!("store.event ({columns})"), events).await;
         self.run(
             "INSERT INTO store.epoch
