@@ -28,7 +28,6 @@ async fn end(world: World, pools: &[&PgPool]) {
 async fn merge_these_two_logs() {
     let world = two_hosts().await;
     let ana = world.login("ana").await;
-    sqlx::query("SET search_path = fleet").execute(&ana).await.unwrap();
     let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sql-intro.md");
     let text = std::fs::read_to_string(text).unwrap();
     let code: Vec<_> = text.lines().filter(|line| line.starts_with("    ")).collect();
@@ -67,7 +66,8 @@ async fn merge_these_two_logs() {
         "CREATE TABLE fleet.mine ()",
     ] {
         let refused = sqlx::query(forbidden).execute(&bob).await.unwrap_err();
-        let code = refused.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
+        let code =
+            refused.as_database_error().and_then(|e| e.code().map(std::borrow::Cow::into_owned));
         assert_eq!(code.as_deref(), Some("42501"), "{forbidden}");
     }
     let left =

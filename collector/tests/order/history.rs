@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-/// The middle of a month: no leap second is near.
-pub(crate) const START_NS: i64 = 1_789_560_000_000_000_000;
-/// Noon of that day.
+/// Noon in the middle of a month: no leap second is near.
 pub(crate) const NOON_NS: i64 = 1_789_560_000_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -185,7 +183,7 @@ fn at(tick: &Tick, ns: i64) -> Moment {
 
 /// The clocks: an oscillator that wanders, steering of every kind, steps, reboots and sleep.
 fn run(random: &mut Random) -> Vec<Tick> {
-    let utc = START_NS + random.within(0, 3_600) * SECOND;
+    let utc = NOON_NS + random.within(0, 3_600) * SECOND;
     let base = random.within(-45_000, 45_000) as f64 * 1e-9;
     let mut tick = Tick {
         utc,
@@ -210,7 +208,8 @@ fn run(random: &mut Random) -> Vec<Tick> {
         match steering {
             0 => slew = -base,
             1 => {
-                slew = -base - ((tick.host + tick.host_set as f64) * 1e-9 / 64.0).clamp(-4e-4, 4e-4)
+                slew =
+                    -base - ((tick.host + tick.host_set as f64) * 1e-9 / 64.0).clamp(-4e-4, 4e-4);
             }
             2 if random.one_in(7) => slew = random.within(-500_000, 500_000) as f64 * 1e-9,
             3 if left == 0 && random.one_in(20) => (slew, left) = (random.pick(&[-5e-4, 5e-4]), 8),

@@ -4,7 +4,7 @@ use store::Store;
 use timebase::Timestamp;
 use uuid::Uuid;
 
-use crate::history::{History, START_NS};
+use crate::history::{History, NOON_NS};
 
 /// A fresh database with the schema, on the server named by `DATABASE_URL`.
 pub(crate) struct World {
@@ -28,7 +28,7 @@ impl World {
         sqlx::query("SELECT pg_advisory_lock(20261122)").execute(&mut admin).await.unwrap();
         store.migrate().await.unwrap();
         admin.close().await.unwrap();
-        store.make_partitions(Timestamp::from_ns(START_NS)).await.unwrap();
+        store.make_partitions(Timestamp::from_ns(NOON_NS)).await.unwrap();
         Self { pool, store, options, name }
     }
 
