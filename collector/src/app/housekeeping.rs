@@ -29,5 +29,13 @@ pub(super) async fn run(
             Ok(dropped) => tracing::info!(dropped, "old alerts"),
             Err(error) => tracing::error!(%error, "cannot drop old alerts; will try again"),
         }
+        if let Err(error) = store.prune_epochs(now, keep.samples).await {
+            tracing::error!(%error, "cannot drop old clock epochs; will try again");
+        }
+        match store.prune_log_lines(now, keep.log_lines).await {
+            Ok(0) => {}
+            Ok(dropped) => tracing::info!(dropped, "old log lines"),
+            Err(error) => tracing::error!(%error, "cannot drop old log lines; will try again"),
+        }
     }
 }

@@ -64,6 +64,9 @@ pub struct Retention {
     /// Age since its end at which an alert is dropped, with its history and messages.
     #[serde(with = "span")]
     pub alerts: Span,
+    /// Age at which log lines that people loaded are dropped.
+    #[serde(with = "span")]
+    pub log_lines: Span,
 }
 
 impl Retention {

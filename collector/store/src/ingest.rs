@@ -5,6 +5,7 @@
 //! often as they like, over any number of sessions to any number of collectors. Rows are always taken
 //! in the order of hosts, so that two collectors cannot wait for each other.
 
+mod epochs;
 mod events;
 mod latest;
 mod numbers;
@@ -60,6 +61,7 @@ pub struct Stored {
 }
 
 /// A report that is stored now, with its batch.
+#[derive(Clone, Copy)]
 struct Fresh<'a> {
     batch: &'a Batch,
     boot_no: i32,
@@ -83,22 +85,29 @@ impl Store {
         let mut marks = watermark::lock(&mut tx, batches).await?;
         let mut stored = Vec::with_capacity(batches.len());
         let mut fresh: Vec<Fresh<'_>> = Vec::new();
+        let mut epochs: Vec<Fresh<'_>> = Vec::new();
         for batch in batches {
             let mark = marks.entry(batch);
             let before = fresh.len();
             for dated in &batch.reports {
                 if mark.advance(dated.report.seq) {
-                    fresh.push(Fresh { batch, boot_no: mark.boot_no, dated });
+                    let sample = Fresh { batch, boot_no: mark.boot_no, dated };
+                    fresh.push(sample);
+                    if mark.begins_epoch(samples::steps(&dated.report)) {
+                        epochs.push(sample);
+                    }
                 }
             }
             let rows = fresh.len() - before;
             let duplicates = batch.reports.len() - rows;
             stored.push(Stored { last_seq: mark.last_seq(), rows, duplicates });
         }
+        epochs.sort_by_key(|f| (f.batch.host, f.boot_no, f.dated.report.seq));
         // By host: neighbouring rows share index pages.
         fresh.sort_by_key(|f| (f.batch.host, f.dated.ref_time, f.boot_no, f.dated.report.seq));
         watermark::advance(&mut tx, &marks).await?;
         samples::copy(&mut tx, &fresh).await?;
+        epochs::insert(&mut tx, &epochs).await?;
         latest::write(&mut tx, batches, &fresh).await?;
         events::insert(&mut tx, &fresh).await?;
         refusals::add(&mut tx, refusals).await?;

@@ -1,4 +1,5 @@
-//! Old alerts go, with all that they led to.
+//! Old alerts go, with all that they led to; so do log lines that people left behind, and epochs of clocks whose
+//! samples are gone.
 
 use timebase::{Span, Timestamp, Utc};
 
@@ -59,5 +60,42 @@ impl Store {
             .await?;
         tx.commit().await?;
         Ok(old.len())
+    }
+
+    /// Removes log lines that were loaded more than `keep` before `now`; how many.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn prune_log_lines(
+        &self,
+        now: Timestamp<Utc>,
+        keep: Span,
+    ) -> Result<u64, sqlx::Error> {
+        let oldest = time::to_sql(now - keep);
+        sqlx::query!("DELETE FROM fleet.log_line WHERE loaded_at < $1", oldest as _)
+            .execute(&self.pool)
+            .await
+            .map(|done| done.rows_affected())
+    }
+
+    /// Removes the clock epochs that ended more than `keep` before `now`; how many. One ends where the next
+    /// of its host begins.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn prune_epochs(&self, now: Timestamp<Utc>, keep: Span) -> Result<u64, sqlx::Error> {
+        let oldest = time::to_sql(now - keep);
+        sqlx::query!(
+            "DELETE FROM store.epoch e USING (
+                 SELECT host_id, boot_no, steps, lead(first_ref_time)
+                            OVER (PARTITION BY host_id ORDER BY first_ref_time, boot_no, steps) AS ended
+                 FROM store.epoch) n
+             WHERE n.ended < $1
+               AND e.host_id = n.host_id AND e.boot_no = n.boot_no AND e.steps = n.steps",
+            oldest as _
+        )
+        .execute(&self.pool)
+        .await
+        .map(|done| done.rows_affected())
     }
 }

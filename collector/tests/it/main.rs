@@ -4,6 +4,7 @@
 mod cluster;
 mod commands;
 mod database;
+mod epochs;
 mod exactly_once;
 mod facts;
 mod hostile;

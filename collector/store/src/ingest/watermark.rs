@@ -13,6 +13,8 @@ pub(super) struct Mark {
     /// The boot's number among those of its host.
     pub(super) boot_no: i32,
     last: i64,
+    /// Steps of the clock by then: with the boot, the clock epoch.
+    steps: Option<i32>,
     moved: bool,
 }
 
@@ -27,6 +29,11 @@ impl Mark {
             }
             _ => false,
         }
+    }
+
+    /// Whether a sample that is new has other steps than the one before: it is its epoch's first.
+    pub(super) fn begins_epoch(&mut self, steps: i32) -> bool {
+        self.steps.replace(steps) != Some(steps)
     }
 
     pub(super) fn last_seq(&self) -> Seq {
@@ -55,7 +62,7 @@ pub(super) async fn lock(
     let hosts: Vec<i64> = wanted.iter().map(|(host, _)| *host).collect();
     let boots: Vec<Uuid> = wanted.iter().map(|(_, boot)| uuid(*boot)).collect();
     let rows = sqlx::query!(
-        "SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq
+        "SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq, b.steps
          FROM store.boot b JOIN unnest($1::int8[], $2::uuid[]) AS k(host_id, boot_id)
               USING (host_id, boot_id)
          ORDER BY b.host_id, b.boot_id FOR NO KEY UPDATE OF b",
@@ -67,7 +74,8 @@ pub(super) async fn lock(
     let mut marks = Marks::default();
     for row in rows {
         let key = (row.host_id, BootId::from_bytes(row.boot_id.into_bytes()));
-        marks.0.insert(key, Mark { boot_no: row.boot_no, last: row.last_seq, moved: false });
+        let (boot_no, last, steps) = (row.boot_no, row.last_seq, row.steps);
+        marks.0.insert(key, Mark { boot_no, last, steps, moved: false });
     }
     for (host, boot) in wanted {
         if let Entry::Vacant(vacant) = marks.0.entry((host, boot)) {
@@ -84,13 +92,14 @@ async fn make(connection: &mut PgConnection, host: i64, boot: BootId) -> Result<
         .await?;
     // Another collector may have made it while we waited for the lock.
     let there = sqlx::query!(
-        "SELECT boot_no, last_seq FROM store.boot WHERE host_id = $1 AND boot_id = $2
+        "SELECT boot_no, last_seq, steps FROM store.boot WHERE host_id = $1 AND boot_id = $2
          FOR NO KEY UPDATE",
         host,
         uuid(boot)
     );
     if let Some(row) = there.fetch_optional(&mut *connection).await? {
-        return Ok(Mark { boot_no: row.boot_no, last: row.last_seq, moved: false });
+        let (boot_no, last, steps) = (row.boot_no, row.last_seq, row.steps);
+        return Ok(Mark { boot_no, last, steps, moved: false });
     }
     let boot_no = sqlx::query_scalar!(
         "UPDATE store.host SET boots = boots + 1 WHERE host_id = $1 RETURNING boots",
@@ -106,7 +115,7 @@ async fn make(connection: &mut PgConnection, host: i64, boot: BootId) -> Result<
     )
     .execute(connection)
     .await?;
-    Ok(Mark { boot_no, last: 0, moved: false })
+    Ok(Mark { boot_no, last: 0, steps: None, moved: false })
 }
 
 /// Writes the watermarks that moved.
@@ -121,13 +130,16 @@ pub(super) async fn advance(
     let hosts: Vec<i64> = moved.iter().map(|((host, _), _)| *host).collect();
     let boots: Vec<Uuid> = moved.iter().map(|((_, boot), _)| uuid(*boot)).collect();
     let last: Vec<i64> = moved.iter().map(|(_, mark)| mark.last).collect();
+    let steps: Vec<Option<i32>> = moved.iter().map(|(_, mark)| mark.steps).collect();
     sqlx::query!(
-        "UPDATE store.boot b SET last_seq = k.last_seq
-         FROM unnest($1::int8[], $2::uuid[], $3::int8[]) AS k(host_id, boot_id, last_seq)
+        "UPDATE store.boot b SET last_seq = k.last_seq, steps = k.steps
+         FROM unnest($1::int8[], $2::uuid[], $3::int8[], $4::int4[])
+              AS k(host_id, boot_id, last_seq, steps)
          WHERE b.host_id = k.host_id AND b.boot_id = k.boot_id",
         &hosts,
         &boots,
-        &last
+        &last,
+        &steps as &[Option<i32>]
     )
     .execute(connection)
     .await

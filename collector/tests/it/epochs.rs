@@ -1,0 +1,34 @@
+use crate::support::{Agent, World, report};
+
+const EPOCHS: &str = "SELECT coalesce(string_agg(concat_ws(' ', boot_no, steps, first_seq), ', '
+                             ORDER BY boot_no, steps), '') FROM store.epoch";
+
+/// Proves that a clock epoch is noted with its first sample, once, over batches, sessions and boots; and that it is
+/// forgotten only when it ended before all that is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_begins_with_its_first_sample() {
+    let mut world = World::start().await;
+    let mut agent = Agent::enrol(&world, "a").await;
+    let at = |seq, steps| fleet_proto::pb::Report { steps, ..report(seq) };
+    let mut session = agent.session().await;
+    session.send(vec![at(1, 0), at(2, 0), at(3, 1)]).await;
+    session.ack().await;
+    session.send(vec![at(3, 1), at(4, 1), at(5, 1), at(6, 3)]).await;
+    session.ack().await;
+    assert_eq!(world.text(EPOCHS).await, "1 0 1, 1 1 3, 1 3 6");
+    let mut session = agent.session().await;
+    session.send(vec![at(7, 3)]).await;
+    session.ack().await;
+    agent.boot = uuid::Uuid::new_v4();
+    let mut session = agent.session().await;
+    session.send(vec![at(1, 3)]).await;
+    session.ack().await;
+    assert_eq!(world.text(EPOCHS).await, "1 0 1, 1 1 3, 1 3 6, 2 3 1");
+
+    let (store, hour) = (world.app().store().clone(), timebase::Span::from_secs(3_600));
+    let now = collector::clock::now();
+    assert_eq!(store.prune_epochs(now, hour).await.unwrap(), 0);
+    assert_eq!(store.prune_epochs(now + hour.times(2), hour).await.unwrap(), 3);
+    assert_eq!(world.text(EPOCHS).await, "2 3 1", "it goes on");
+    world.stop().await;
+}

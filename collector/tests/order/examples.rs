@@ -1,0 +1,115 @@
+use std::path::Path;
+
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::history::{History, NOON_NS};
+use crate::world::World;
+
+/// ctl-3 is 40 ms ahead, kv-1 is right; both windows are a millisecond wide.
+async fn two_hosts() -> World {
+    let world = World::new().await;
+    world.fill(&[History::steady("ctl-3", 40_000_000), History::steady("kv-1", 0)]).await;
+    world.run("CREATE ROLE ana LOGIN IN ROLE fleet_analyst; CREATE ROLE bob LOGIN IN ROLE fleet_analyst").await;
+    world
+}
+
+async fn end(world: World, pools: &[&PgPool]) {
+    for pool in pools {
+        pool.close().await;
+    }
+    world.run("REVOKE fleet_analyst FROM ana, bob; DROP ROLE ana, bob").await;
+    world.end().await;
+}
+
+/// Proves that the examples in the documentation work as printed, for the role they are for, and that they say
+/// what happened: the token was issued before it was refused, though its time is later. And that lines are the
+/// property of who loaded them.
+#[tokio::test(flavor = "multi_thread")]
+async fn merge_these_two_logs() {
+    let world = two_hosts().await;
+    let ana = world.login("ana").await;
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sql-intro.md");
+    let text = std::fs::read_to_string(text).unwrap();
+    let code: Vec<_> = text.lines().filter(|line| line.starts_with("    ")).collect();
+    let mut connection = ana.acquire().await.unwrap();
+    sqlx::query("SET search_path = fleet").execute(&mut *connection).await.unwrap();
+    let code = code.join("\n");
+    let examples: Vec<_> = code.split(';').filter(|text| !text.trim().is_empty()).collect();
+    assert_eq!(examples.len(), 7);
+    let mut rows = Vec::new();
+    for example in &examples {
+        let example = AssertSqlSafe((*example).to_owned());
+        rows.push(sqlx::query(example).fetch_all(&mut *connection).await.unwrap().len());
+    }
+    assert_eq!(rows, [1, 1, 1, 3, 0, 3, 1]);
+
+    let first = examples[4].to_owned();
+    sqlx::query(AssertSqlSafe(first)).execute(&mut *connection).await.unwrap();
+    let merged =
+        "SELECT string_agg(host || coalesce(' ' || after_previous, ''), ', ' ORDER BY position)
+                  FROM fleet.order_lines('deploy')";
+    let order: String = sqlx::query_scalar(merged).fetch_one(&mut *connection).await.unwrap();
+    assert_eq!(order, "ctl-3, ctl-3 true, kv-1 true");
+
+    let bob = world.login("bob").await;
+    let of_others: Option<String> = sqlx::query_scalar(merged).fetch_one(&bob).await.unwrap();
+    assert_eq!(of_others, None);
+    let dropped: i64 =
+        sqlx::query_scalar("SELECT fleet.drop_lines('deploy')").fetch_one(&bob).await.unwrap();
+    assert_eq!(dropped, 0);
+    for forbidden in [
+        "SELECT * FROM fleet.log_line",
+        "DELETE FROM fleet.log_line",
+        "UPDATE fleet.log_line SET message = ''",
+        "INSERT INTO fleet.log_line (batch, host, local_ns, loaded_by) VALUES ('deploy', 'kv-1', 1, 'ana')",
+        "SELECT store.find_host('ctl-3')",
+        "CREATE TABLE fleet.mine ()",
+    ] {
+        let refused = sqlx::query(forbidden).execute(&bob).await.unwrap_err();
+        let code =
+            refused.as_database_error().and_then(|e| e.code().map(std::borrow::Cow::into_owned));
+        assert_eq!(code.as_deref(), Some("42501"), "{forbidden}");
+    }
+    let left =
+        world.store.prune_log_lines(timebase::Timestamp::from_ns(i64::MAX), timebase::Span::SECOND);
+    assert_eq!(left.await.unwrap(), 3);
+    drop(connection);
+    end(world, &[&ana, &bob]).await;
+}
+
+/// Proves that hindsight narrows: between two reports a window is as wide as at the narrower of them, but for what the
+/// rate leaves open, while from one report alone it grows as a clock may be slewed; and that a host that does not
+/// exist, or times that mean nothing, are refused with a hint.
+#[tokio::test(flavor = "multi_thread")]
+async fn hindsight_narrows() {
+    let world = World::new().await;
+    world.fill(&[History::steady("ctl-3", 40_000_000)]).await;
+    let width = "SELECT hi_ns - lo_ns FROM fleet.utc_window('ctl-3', $1::int8)";
+    let mut before_the_end = Vec::new();
+    for seconds in [-24, -21, -19, -16] {
+        let at = NOON_NS + seconds * 1_000_000_000;
+        before_the_end.push(
+            sqlx::query_scalar::<_, i64>(width).bind(at).fetch_one(&world.pool).await.unwrap(),
+        );
+    }
+    // A window is 1 ms; 10 s at a rate known to 1 ppm, and a stray of 500 ns on both sides, leave 11 µs open.
+    assert!(
+        before_the_end.iter().all(|w| (1_000_000..1_011_100).contains(w)),
+        "{before_the_end:?}"
+    );
+    let last = "SELECT max(host_ns) + 5000000000 FROM store.sample";
+    let later: i64 = sqlx::query_scalar(last).fetch_one(&world.pool).await.unwrap();
+    let alone: i64 = sqlx::query_scalar(width).bind(later).fetch_one(&world.pool).await.unwrap();
+    assert!(alone > 11_000_000, "{alone}");
+
+    for (wrong, word) in [
+        ("SELECT fleet.utc_window('nobody', 1::int8)", "no host \"nobody\""),
+        ("SELECT fleet.utc_window('ctl-3', -1::int8)", "1970"),
+        ("SELECT fleet.order_of('ctl-3', 1::int8, 'who', 2)", "no host \"who\""),
+        ("SELECT fleet.order_lines(ARRAY['a', 'b'], ARRAY[1]::int8[])", "2 hosts, but 1"),
+    ] {
+        let refused = sqlx::query(wrong).execute(&world.pool).await.unwrap_err();
+        assert!(refused.to_string().contains(word), "{refused}");
+    }
+    world.end().await;
+}

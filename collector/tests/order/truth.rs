@@ -1,0 +1,144 @@
+use crate::history::{History, Moment, Random};
+use crate::world::World;
+
+const HISTORIES: u64 = 2_000;
+const MOMENTS: usize = 6;
+
+/// Moments of many hosts, column by column, as queries take them.
+struct Moments {
+    names: Vec<String>,
+    local: Vec<i64>,
+    utc: Vec<i64>,
+}
+
+fn moments(histories: &[History], random: &mut Random) -> Moments {
+    let mut all = Moments { names: Vec::new(), local: Vec::new(), utc: Vec::new() };
+    for history in histories {
+        for _ in 0..MOMENTS {
+            let Moment { utc, local } = history.moment(random);
+            all.names.push(history.name.clone());
+            all.local.push(local);
+            all.utc.push(utc);
+        }
+    }
+    all
+}
+
+/// Proves that the true time of a reading is in one of the intervals that `utc_window` gives, that `order_of` never
+/// says the wrong order and `order_lines` neither, and that `skew` holds the true one: over thousands of
+/// histories with steps, reboots, sleep, gaps and slews. And that these say something: most are narrow.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_truth_is_always_inside() {
+    let world = World::new().await;
+    let histories: Vec<_> = (1..=HISTORIES).map(History::eventful).collect();
+    world.fill(&histories).await;
+    let mut random = Random(7);
+    let at = moments(&histories, &mut random);
+
+    let outside: Vec<String> = sqlx::query_scalar(
+        "SELECT format('%s showed %s at %s: %s', q.host, q.local, q.utc, json_agg(w))
+         FROM unnest($1::text[], $2::int8[], $3::int8[]) AS q(host, local, utc)
+         LEFT JOIN LATERAL fleet.utc_window(q.host, q.local) w ON true
+         GROUP BY q.host, q.local, q.utc
+         HAVING NOT coalesce(bool_or(q.utc >= coalesce(w.lo_ns, q.utc) AND q.utc <= coalesce(w.hi_ns, q.utc)
+                                     AND w.basis <> 'skipped'), false)",
+    )
+    .bind(&at.names)
+    .bind(&at.local)
+    .bind(&at.utc)
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    assert!(
+        outside.is_empty(),
+        "{} of {}:\n{}",
+        outside.len(),
+        at.utc.len(),
+        outside[..outside.len().min(5)].join("\n")
+    );
+
+    // Neighbouring moments of hosts and of the same one, and such that are an instant apart.
+    let next = |n: usize| (n * 7 + n % 3 * 5 + 1) % at.utc.len();
+    let wrong: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT CASE WHEN o = 'undecidable' THEN o WHEN (o = 'before') = (q.utc_a < q.utc_b) THEN 'right'
+                ELSE 'wrong' END, count(*)
+         FROM unnest($1::text[], $2::int8[], $3::int8[], $4::text[], $5::int8[], $6::int8[])
+              AS q(host_a, a, utc_a, host_b, b, utc_b),
+              fleet.order_of(q.host_a, q.a, q.host_b, q.b) o
+         WHERE q.utc_a <> q.utc_b GROUP BY 1",
+    )
+    .bind(&at.names)
+    .bind(&at.local)
+    .bind(&at.utc)
+    .bind((0..at.utc.len()).map(|n| at.names[next(n)].clone()).collect::<Vec<_>>())
+    .bind((0..at.utc.len()).map(|n| at.local[next(n)]).collect::<Vec<_>>())
+    .bind((0..at.utc.len()).map(|n| at.utc[next(n)]).collect::<Vec<_>>())
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    let count = |word: &str| wrong.iter().find(|w| w.0 == word).map_or(0, |w| w.1);
+    assert_eq!(count("wrong"), 0, "{wrong:?}");
+    assert!(count("right") > count("undecidable"), "{wrong:?}");
+
+    in_lines(&world, &at).await;
+    skews(&world, &histories, &mut random).await;
+    world.end().await;
+}
+
+/// What is said to be after the line above, or of another run, is.
+async fn in_lines(world: &World, at: &Moments) {
+    let lines: Vec<(i64, Option<bool>, i64)> = sqlx::query_as(
+        "SELECT line, after_previous, run FROM fleet.order_lines($1::text[], $2::int8[]) ORDER BY position",
+    )
+    .bind(&at.names)
+    .bind(&at.local)
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(lines.len(), at.utc.len());
+    let utc = |line: &(i64, Option<bool>, i64)| at.utc[usize::try_from(line.0).unwrap() - 1];
+    let mut latest = (i64::MIN, i64::MIN);
+    for pair in lines.windows(2) {
+        assert!(pair[1].1.is_some());
+        assert!(pair[1].1 != Some(true) || utc(&pair[0]) < utc(&pair[1]), "{pair:?}");
+        latest.0 = latest.0.max(utc(&pair[0]));
+        if pair[1].2 > pair[0].2 {
+            latest.1 = latest.0;
+        }
+        assert!(utc(&pair[1]) > latest.1, "in a later run, but earlier: {pair:?}");
+    }
+}
+
+async fn skews(world: &World, histories: &[History], random: &mut Random) {
+    let (mut a, mut b, mut time, mut truth) = (vec![], vec![], vec![], vec![]);
+    for pair in histories.chunks_exact(2) {
+        for _ in 0..MOMENTS {
+            let Moment { utc, .. } = pair[0].moment(random);
+            let utc = utc / 1000 * 1000;
+            let shown = |n: usize| pair[n].error_at(utc);
+            if let (Some(x), Some(y)) = (shown(0), shown(1)) {
+                a.push(pair[0].name.clone());
+                b.push(pair[1].name.clone());
+                time.push(utc);
+                truth.push(x - y);
+            }
+        }
+    }
+    let (all, widths, wrong): (i64, i64, Option<String>) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE s.hi_ns - s.lo_ns < 200000000),
+                string_agg(format('%s − %s at %s is %s: %s to %s', q.a, q.b, q.utc, q.truth, s.lo_ns, s.hi_ns), '\n')
+                    FILTER (WHERE NOT q.truth BETWEEN s.lo_ns AND s.hi_ns)
+         FROM unnest($1::text[], $2::text[], $3::int8[], $4::int8[]) AS q(a, b, utc, truth),
+              fleet.skew(q.a, q.b, 'epoch'::timestamptz + q.utc / 1000 * interval '1 us') s",
+    )
+    .bind(&a)
+    .bind(&b)
+    .bind(&time)
+    .bind(&truth)
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    assert!(all > 1_000, "{all}");
+    assert_eq!(wrong, None, "of {all}");
+    assert!(widths > all / 4, "{widths} of {all}");
+}

@@ -1,0 +1,679 @@
+-- What UTC it was when a host's clock showed something, which of two log lines came first, and how far two
+-- clocks were apart: docs/sql-intro.md tells people how to ask, and what the answers rest on.
+--
+-- A clock epoch is a stretch in which nobody set the clock: one boot, one count of steps. Within it the
+-- clock is only slewed, so it shows every reading once, in order.
+--
+-- What the functions know of time: a sample says that UTC was within [host_ns − hi_ns, host_ns − lo_ns] at its
+-- reading. From there it is carried to other readings, on two ways:
+--
+--   straight  between a sample and the next report (seq + 1), if that tells how far the clock strayed from
+--             the straight line between the two. The line gives the raw clock's reading, ± stray_ns; on the
+--             raw clock only the oscillator's rate matters.
+--   slewed    otherwise. The clock runs within ± S of its raw clock, S = 1 100 ppm (500 ppm of frequency, 500 ppm of
+--             phase correction, and a margin: beyond that the agent looks for a step), or twice what it gained
+--             between the two samples if that is more.
+--
+-- The rate: a report's interval holds at its own moment and, as the agent derives it (docs/ESTIMATION.md: the
+-- mean rate since an anchor, widened by what the rate may wander in an hour at least, and in 512 s of what was
+-- seen), for the 512 s before. It says nothing of the time after. So between two reports at most 512 s apart the
+-- later one's interval is used, forwards and backwards; everywhere else the configured ceiling.
+
+-- Where each clock epoch begins: finds the samples by what the host's clock showed, however wrong it was.
+CREATE TABLE store.epoch (
+    host_id        int8 NOT NULL,
+    boot_no        int4 NOT NULL,
+    steps          int4 NOT NULL,
+    first_ref_time timestamptz NOT NULL,      -- of the first sample, as are the others
+    first_host_ns  int8 NOT NULL,
+    first_raw_ns   int8 NOT NULL,
+    first_seq      int8 NOT NULL,
+    PRIMARY KEY (host_id, boot_no, steps)
+);
+
+-- The epoch that the watermark is in; a sample with other steps begins one. Null: none was noted yet.
+ALTER TABLE store.boot ADD steps int4;
+
+INSERT INTO store.epoch
+SELECT DISTINCT ON (host_id, boot_no, steps) host_id, boot_no, steps, ref_time, host_ns, raw_ns, seq
+FROM store.sample ORDER BY host_id, boot_no, steps, seq;
+
+UPDATE store.boot b SET steps = e.steps
+FROM (SELECT host_id, boot_no, max(steps) AS steps FROM store.epoch GROUP BY host_id, boot_no) e
+WHERE b.host_id = e.host_id AND b.boot_no = e.boot_no;
+
+-- Whether there is a window that sums can be made of: within 31 years.
+CREATE FUNCTION store.usable(lo_ns int8, hi_ns int8) RETURNS bool
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT coalesce(lo_ns >= -1000000000000000000 AND hi_ns <= 1000000000000000000, false) $$;
+
+-- The last sample of an epoch at or before local_ns on the host's clock, and the first after it; with
+-- `windowed`, of those that have a window. Looked for near `guess`, within [since, until] of reference time:
+-- a bad guess costs time, and samples filed out of their order cost width, neither costs truth.
+CREATE FUNCTION store.neighbours(
+    host int8, boot int4, step int4, since timestamptz, until timestamptz, guess timestamptz,
+    local_ns int8, windowed bool, OUT before store.sample, OUT after store.sample)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    -- At first only around the guess: then few partitions come into question.
+    earliest timestamptz := greatest(since, guess - interval '3 min');
+    latest   timestamptz := least(until, guess + interval '3 min');
+    near     timestamptz := least(until, guess + interval '10 s');
+    back     timestamptz;
+BEGIN
+    LOOP
+        SELECT s.* INTO before FROM store.sample s
+        WHERE s.host_id = host AND s.ref_time BETWEEN earliest AND near AND s.boot_no = boot AND s.steps = step
+          AND s.host_ns BETWEEN 0 AND local_ns AND (store.usable(s.lo_ns, s.hi_ns) OR NOT windowed)
+        ORDER BY s.ref_time DESC, s.boot_no DESC, s.seq DESC LIMIT 1;
+        back := coalesce(before.ref_time, earliest);
+        SELECT s.* INTO after FROM store.sample s
+        WHERE s.host_id = host AND s.ref_time BETWEEN back AND latest AND s.boot_no = boot AND s.steps = step
+          AND s.host_ns > local_ns AND s.host_ns <= 4000000000000000000
+          AND (store.usable(s.lo_ns, s.hi_ns) OR NOT windowed)
+        ORDER BY s.ref_time, s.boot_no, s.seq LIMIT 1;
+        IF before.seq + 1 = after.seq THEN
+            RETURN;
+        END IF;
+        EXIT WHEN earliest = since AND latest = until;
+        earliest := since;
+        latest := until;
+    END LOOP;
+    -- The guess may have been too early: nearer ones may lie between.
+    near := coalesce(after.ref_time, until);
+    SELECT s.* INTO before FROM store.sample s
+    WHERE s.host_id = host AND s.ref_time BETWEEN since AND near AND s.boot_no = boot AND s.steps = step
+      AND s.host_ns BETWEEN 0 AND local_ns AND (store.usable(s.lo_ns, s.hi_ns) OR NOT windowed)
+    ORDER BY s.ref_time DESC, s.boot_no DESC, s.seq DESC LIMIT 1;
+END $$;
+
+-- UTC at the first sample with a window of an epoch, or at the last one. Null: there is none.
+CREATE FUNCTION store.epoch_edge(
+    host int8, boot int4, step int4, since timestamptz, until timestamptz, first bool,
+    OUT lo_ns int8, OUT hi_ns int8, OUT seq int8)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF first THEN
+        SELECT s.host_ns - s.hi_ns, s.host_ns - s.lo_ns, s.seq INTO lo_ns, hi_ns, seq FROM store.sample s
+        WHERE s.host_id = host AND s.ref_time BETWEEN since AND until AND s.boot_no = boot AND s.steps = step
+          AND store.usable(s.lo_ns, s.hi_ns) AND s.host_ns BETWEEN 0 AND 4000000000000000000
+        ORDER BY s.ref_time, s.boot_no, s.seq LIMIT 1;
+    ELSE
+        SELECT s.host_ns - s.hi_ns, s.host_ns - s.lo_ns, s.seq INTO lo_ns, hi_ns, seq FROM store.sample s
+        WHERE s.host_id = host AND s.ref_time BETWEEN since AND until AND s.boot_no = boot AND s.steps = step
+          AND store.usable(s.lo_ns, s.hi_ns) AND s.host_ns BETWEEN 0 AND 4000000000000000000
+        ORDER BY s.ref_time DESC, s.boot_no DESC, s.seq DESC LIMIT 1;
+    END IF;
+END $$;
+
+-- The limit of the oscillator's rate error that the host's agent is configured with, ppb.
+CREATE FUNCTION store.rate_ceiling(host int8) RETURNS int8
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce((SELECT coalesce(s.drift_ceiling_ppb, s.drift_limit_ppb) FROM store.host_state s
+                     WHERE s.host_id = host), 500000); -- nothing that keeps time is worse
+END $$;
+
+-- Whether the reports after one of a boot, up to another, tell of a time in which the clock may have been set
+-- without anybody's notice: the host slept, no agent ran, or reports are lost.
+CREATE FUNCTION store.unwatched(
+    host int8, boot int4, after_seq int8, to_seq int8, since timestamptz, until timestamptz) RETURNS bool
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM store.event e
+        WHERE e.host_id = host AND e.ref_time BETWEEN since AND until AND e.boot_no = boot
+          AND e.seq > after_seq AND e.seq <= to_seq AND e.kind IN ('suspend', 'restart', 'reboot', 'dropped'));
+END $$;
+
+-- What the clock may do between two samples of one epoch (either may be missing). `straight`: the line
+-- between them holds, ± stray_ns. Otherwise it is within ± slew of its raw clock. `broken`: the host slept,
+-- nobody looked for steps, or the reports that would tell are lost: each sample speaks for its own side of that
+-- moment, which may be anywhere between.
+CREATE FUNCTION store.conduct(
+    host int8, before store.sample, after store.sample,
+    OUT straight bool, OUT slew float8, OUT rate_lo float8, OUT rate_hi float8, OUT broken bool)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    ordinary CONSTANT float8 := 1.1e-3;
+    raw_ns   float8 := (after.raw_ns::numeric - before.raw_ns)::float8;
+    gained   float8 := ((after.host_ns::numeric - before.host_ns)::float8 - raw_ns) / nullif(raw_ns, 0);
+BEGIN
+    straight := coalesce(after.seq = before.seq + 1 AND after.stray_ns IS NOT NULL AND raw_ns > 0
+                         AND abs(gained) < 0.1, false);
+    -- Beyond a tenth it is no slew: the raw clock stood still while the host slept, or the clock was set.
+    slew := CASE WHEN abs(gained) < 0.1 THEN greatest(ordinary, 2 * abs(gained)) ELSE ordinary END;
+    IF straight AND after.rate_margin_ppb IS NOT NULL AND raw_ns <= 512e9 THEN
+        rate_lo := (coalesce(after.frequency_ppb, 0) - after.rate_margin_ppb) / 1e9;
+        rate_hi := (coalesce(after.frequency_ppb, 0) + after.rate_margin_ppb) / 1e9;
+    ELSE
+        rate_hi := store.rate_ceiling(host) / 1e9;
+        rate_lo := -rate_hi;
+    END IF;
+    broken := false;
+    IF NOT straight AND after.seq IS NOT NULL AND before.seq IS NOT NULL THEN
+        broken := abs(coalesce(gained, 1)) > ordinary
+            OR store.unwatched(host, before.boot_no, before.seq, after.seq,
+                               before.ref_time - interval '1 min', after.ref_time + interval '1 min');
+    END IF;
+END $$;
+
+-- The UTC that may pass while the raw clock counts [raw_lo, raw_hi] at a rate error in [rate_lo, rate_hi].
+CREATE FUNCTION store.elapsed(raw_lo float8, raw_hi float8, rate_lo float8, rate_hi float8,
+                              OUT lo float8, OUT hi float8)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    lo := floor(raw_lo - greatest(raw_lo * (rate_hi / (1 + rate_hi)), raw_lo * (rate_lo / (1 + rate_lo))));
+    hi := ceil(raw_hi - least(raw_hi * (rate_hi / (1 + rate_hi)), raw_hi * (rate_lo / (1 + rate_lo))));
+END $$;
+
+-- Leap seconds come at the end of a month. Whether that of UTC lies between two moments.
+CREATE FUNCTION store.may_leap(from_ns int8, to_ns int8) RETURNS bool
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN date_trunc('month', to_timestamp(from_ns / 1000000000) AT TIME ZONE 'UTC')
+        <> date_trunc('month', to_timestamp(to_ns / 1000000000) AT TIME ZONE 'UTC');
+END $$;
+
+-- Every interval of UTC in which a host's clock may have shown a moment of [local_ns, local_ns + span_ns]; one
+-- for each clock epoch that may have passed through it. Null bounds: nothing is known on that side.
+CREATE FUNCTION store.windows(
+    host int8, local_ns int8, span_ns int8,
+    OUT lo_ns int8, OUT hi_ns int8, OUT boot_no int4, OUT steps int4, OUT basis text)
+RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    slack CONSTANT float8 := 8 * 86400e9;     -- a late sample is filed up to 7 days off
+    leap  CONSTANT int8 := 1000000000;
+    e record; n record; w record; c record; p record; edge record;
+    a store.sample; b store.sample;
+    far float8; raw float8; x float8; pad float8; reach float8 := span_ns * 1.2;
+    a_lo int8; a_hi int8; b_lo int8; b_hi int8;
+    passed bool; found bool := false;
+BEGIN
+    IF local_ns NOT BETWEEN 0 AND 4000000000000000000 THEN
+        RAISE 'local time % ns is not between the years 1970 and 2096', local_ns
+            USING ERRCODE = 'numeric_value_out_of_range', HINT = 'Local times are nanoseconds since 1970.';
+    END IF;
+    FOR e IN
+        SELECT q.* FROM (
+            SELECT t.*,
+                   lag(t.boot_no) OVER time AS prev_boot, lag(t.steps) OVER time AS prev_steps,
+                   lag(t.first_ref_time) OVER time AS prev_ref, lead(t.boot_no) OVER time AS next_boot,
+                   lead(t.steps) OVER time AS next_steps, lead(t.first_ref_time) OVER time AS next_ref,
+                   lead(t.first_seq) OVER time AS next_seq
+            FROM (SELECT m.*, min(m.first_ref_time) OVER (PARTITION BY m.boot_no) AS booted
+                  FROM store.epoch m WHERE m.host_id = host) t
+            WINDOW time AS (ORDER BY t.booted, t.boot_no, t.steps)) q
+        WHERE (q.next_ref IS NULL OR (local_ns - q.first_host_ns)::float8
+                  < slack + 1.1e9 * extract(epoch FROM greatest(q.next_ref, q.first_ref_time) - q.first_ref_time))
+          AND (q.prev_ref IS NULL OR (q.first_host_ns - local_ns)::float8
+                  < slack + 1.1e9 * extract(epoch FROM greatest(q.prev_ref, q.first_ref_time) - q.prev_ref))
+        ORDER BY q.booted, q.boot_no, q.steps
+    LOOP
+        -- The two samples around it.
+        n := store.neighbours(host, e.boot_no, e.steps, e.first_ref_time - interval '10 min',
+                coalesce(e.next_ref + interval '10 min', 'infinity'),
+                e.first_ref_time + make_interval(secs =>
+                    least(greatest((local_ns - e.first_host_ns)::float8, -3e17), 3e17) / 1e9),
+                local_ns, false);
+        a := n.before;
+        b := n.after;
+        passed := a.seq IS NOT NULL AND b.seq IS NOT NULL;
+        IF a.seq IS NOT NULL AND NOT store.usable(a.lo_ns, a.hi_ns)
+           OR b.seq IS NOT NULL AND NOT store.usable(b.lo_ns, b.hi_ns) THEN
+            -- Those without a window are passed over; then the line between the two says nothing.
+            w := store.neighbours(host, e.boot_no, e.steps, e.first_ref_time - interval '10 min',
+                    coalesce(e.next_ref + interval '10 min', 'infinity'),
+                    coalesce(a.ref_time, b.ref_time), local_ns, true);
+            a := w.before;
+            b := w.after;
+        END IF;
+        c := store.conduct(host, a, b);
+
+        a_lo := NULL; a_hi := NULL; b_lo := NULL; b_hi := NULL;
+        IF c.straight THEN
+            raw := (b.raw_ns - a.raw_ns)::float8;
+            far := (b.host_ns - a.host_ns)::float8;
+            x := (local_ns - a.host_ns) + (local_ns - a.host_ns)::float8 * ((raw - far) / far);
+            pad := b.stray_ns * (raw / far) + 1;
+            p := store.elapsed(x - pad, x + pad + reach, c.rate_lo, c.rate_hi);
+            a_lo := a.host_ns - a.hi_ns + p.lo::int8;
+            a_hi := a.host_ns - a.lo_ns + p.hi::int8;
+            p := store.elapsed(raw - x - pad - reach, raw - x + pad, c.rate_lo, c.rate_hi);
+            b_lo := b.host_ns - b.hi_ns - p.hi::int8;
+            b_hi := b.host_ns - b.lo_ns - p.lo::int8;
+        ELSE
+            IF a.seq IS NOT NULL THEN
+                x := (local_ns - a.host_ns)::float8;
+                p := store.elapsed(x / (1 + c.slew), (x + reach) / (1 - c.slew), c.rate_lo, c.rate_hi);
+                a_lo := a.host_ns - a.hi_ns + p.lo::int8;
+                a_hi := a.host_ns - a.lo_ns + p.hi::int8;
+            END IF;
+            IF b.seq IS NOT NULL THEN
+                x := (b.host_ns - local_ns)::float8;
+                p := store.elapsed((x - reach) / (1 + c.slew), x / (1 - c.slew), c.rate_lo, c.rate_hi);
+                b_lo := b.host_ns - b.hi_ns - p.hi::int8;
+                b_hi := b.host_ns - b.lo_ns - p.lo::int8;
+            END IF;
+        END IF;
+
+        boot_no := e.boot_no;
+        steps := e.steps;
+        IF a.seq IS NOT NULL AND b.seq IS NOT NULL THEN
+            lo_ns := greatest(a_lo, b_lo);
+            hi_ns := least(a_hi, b_hi);
+            basis := 'between';
+            IF c.broken OR lo_ns > hi_ns OR store.may_leap(a.host_ns - a.hi_ns, b.host_ns - b.lo_ns) THEN
+                -- All that is left is that it was after the one and before the other.
+                lo_ns := least(a.host_ns - a.hi_ns, b.host_ns - b.hi_ns) - leap;
+                hi_ns := greatest(a.host_ns - a.lo_ns, b.host_ns - b.lo_ns) + leap;
+                basis := 'break';
+            END IF;
+            found := true;
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+
+        -- On one side at least there is nothing but the end of the epoch.
+        lo_ns := coalesce(a_lo, b_lo);
+        hi_ns := coalesce(a_hi, b_hi);
+        basis := CASE WHEN a.seq IS NOT NULL THEN 'after' WHEN b.seq IS NOT NULL THEN 'before'
+                      ELSE 'no window' END;
+        IF a.seq IS NOT NULL AND store.may_leap(a.host_ns - a.hi_ns, hi_ns)
+           OR b.seq IS NOT NULL AND store.may_leap(lo_ns, b.host_ns - b.lo_ns) THEN
+            lo_ns := lo_ns - leap;
+            hi_ns := hi_ns + leap;
+        END IF;
+        IF a.seq IS NOT NULL AND store.unwatched(host, e.boot_no, a.seq,
+                coalesce((n.after).seq, CASE WHEN e.next_boot = e.boot_no THEN e.next_seq END, 9223372036854775807),
+                a.ref_time - interval '1 min',
+                coalesce((n.after).ref_time, e.next_ref, 'infinity') + interval '1 min') THEN
+            lo_ns := a.host_ns - a.hi_ns;
+            hi_ns := NULL;
+            basis := 'break';
+        END IF;
+        IF a.seq IS NULL THEN
+            edge := store.epoch_edge(host, e.prev_boot, e.prev_steps, e.prev_ref - interval '10 min',
+                                     e.first_ref_time + interval '10 min', false);
+            IF b.seq IS NOT NULL AND store.unwatched(host, e.boot_no,
+                    coalesce((n.before).seq, CASE WHEN e.prev_boot = e.boot_no THEN edge.seq END, 0), b.seq,
+                    coalesce((n.before).ref_time, e.prev_ref, '-infinity') - interval '1 min',
+                    b.ref_time + interval '1 min') THEN
+                lo_ns := NULL;
+                hi_ns := b.host_ns - b.lo_ns;
+                basis := 'break';
+            END IF;
+            -- Boots are in the order of their reference time, which is not certain; windows are.
+            IF e.prev_boot = e.boot_no OR edge.hi_ns < b.host_ns - b.hi_ns THEN
+                lo_ns := CASE WHEN lo_ns IS NULL THEN edge.lo_ns ELSE greatest(lo_ns, edge.lo_ns) END;
+            END IF;
+        END IF;
+        IF b.seq IS NULL AND e.next_boot IS NOT NULL THEN
+            edge := store.epoch_edge(host, e.next_boot, e.next_steps, e.next_ref - interval '10 min',
+                                     'infinity', true);
+            IF e.next_boot = e.boot_no OR edge.lo_ns > a.host_ns - a.lo_ns THEN
+                hi_ns := CASE WHEN hi_ns IS NULL THEN edge.hi_ns ELSE least(hi_ns, edge.hi_ns) END;
+            END IF;
+        END IF;
+        -- An epoch without any window says only between what it was, so only one that came near counts.
+        CONTINUE WHEN NOT passed AND basis = 'no window' AND NOT (
+            (n.before).seq IS NOT NULL AND (e.next_ref IS NULL OR (local_ns - (n.before).host_ns)::float8
+                < 6e10 + 1.1e9 * extract(epoch FROM e.next_ref - (n.before).ref_time))
+            OR (n.after).seq IS NOT NULL AND (e.prev_ref IS NULL OR ((n.after).host_ns - local_ns)::float8
+                < 6e10 + 1.1e9 * extract(epoch FROM (n.after).ref_time - e.prev_ref)));
+        -- It may not have lasted so long; who slept may wake some minutes off.
+        CONTINUE WHEN NOT passed AND (lo_ns > hi_ns
+            OR basis = 'break' AND abs((local_ns - coalesce(a.host_ns, b.host_ns))::float8)
+                > 6e11 + 1.1 * (hi_ns - lo_ns)::float8);
+        found := true;
+        RETURN NEXT;
+    END LOOP;
+    IF found THEN
+        RETURN;
+    END IF;
+    -- The clock never showed it: it was set across it.
+    FOR e IN
+        SELECT q.* FROM (
+            SELECT t.*, lead(t.boot_no) OVER time AS next_boot, lead(t.steps) OVER time AS next_steps,
+                   lead(t.first_ref_time) OVER time AS next_ref, lead(t.first_host_ns) OVER time AS next_host_ns
+            FROM (SELECT m.*, min(m.first_ref_time) OVER (PARTITION BY m.boot_no) AS booted
+                  FROM store.epoch m WHERE m.host_id = host) t
+            WINDOW time AS (ORDER BY t.booted, t.boot_no, t.steps)) q
+        WHERE local_ns BETWEEN q.first_host_ns AND q.next_host_ns
+        ORDER BY q.booted, q.boot_no, q.steps
+    LOOP
+        edge := store.epoch_edge(host, e.boot_no, e.steps, e.first_ref_time - interval '10 min',
+                                 e.next_ref + interval '10 min', false);
+        lo_ns := edge.lo_ns;
+        edge := store.epoch_edge(host, e.next_boot, e.next_steps, e.next_ref - interval '10 min', 'infinity', true);
+        hi_ns := edge.hi_ns;
+        boot_no := NULL;
+        steps := NULL;
+        basis := 'skipped';
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- The clock's error at a moment of UTC, from the nearest samples with a window on each side. Null: there is none,
+-- or too much may have happened between.
+CREATE FUNCTION store.error_at(host int8, at_ns int8, OUT lo_ns int8, OUT hi_ns int8)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    at timestamptz := to_timestamp(at_ns / 1e9);
+    s store.sample; a store.sample; b store.sample; c record;
+    raw float8; gained float8; early float8; late float8; beyond float8; lo float8; hi float8;
+    one_epoch bool; lows int8[]; highs int8[];
+    leap CONSTANT int8 := 1000000000;
+BEGIN
+    SELECT t.* INTO a FROM store.sample t
+    WHERE t.host_id = host AND t.ref_time <= at AND store.usable(t.lo_ns, t.hi_ns)
+      AND t.host_ns BETWEEN 0 AND 4000000000000000000
+    ORDER BY t.ref_time DESC, t.boot_no DESC, t.seq DESC LIMIT 1;
+    SELECT t.* INTO b FROM store.sample t
+    WHERE t.host_id = host AND t.ref_time > at AND store.usable(t.lo_ns, t.hi_ns)
+      AND t.host_ns BETWEEN 0 AND 4000000000000000000
+    ORDER BY t.ref_time, t.boot_no, t.seq LIMIT 1;
+    one_epoch := coalesce(a.boot_no = b.boot_no AND a.steps = b.steps AND a.seq < b.seq, false);
+    -- Both must be of the boot that ran then; where reports were filed out of their order, their windows tell.
+    IF a.boot_no <> b.boot_no OR a.steps + 1 < b.steps OR a.steps > b.steps
+       OR at_ns < a.host_ns - a.hi_ns OR at_ns > b.host_ns - b.lo_ns
+       OR NOT one_epoch AND (
+           store.unwatched(host, coalesce(a.boot_no, b.boot_no), coalesce(a.seq, 0),
+                           coalesce(b.seq, 9223372036854775807),
+                           coalesce(a.ref_time, '-infinity') - interval '1 min',
+                           coalesce(b.ref_time, 'infinity') + interval '1 min')
+           OR EXISTS (SELECT FROM store.epoch e WHERE e.host_id = host
+                      AND (b.seq IS NULL AND (e.first_ref_time > a.ref_time
+                                              OR (e.boot_no, e.steps) > (a.boot_no, a.steps))
+                           OR a.seq IS NULL AND (e.first_ref_time < b.ref_time
+                                                 AND (e.boot_no, e.steps) <> (b.boot_no, b.steps)
+                                                 OR (e.boot_no, e.steps) < (b.boot_no, b.steps))))) THEN
+        RETURN;
+    END IF;
+    IF one_epoch THEN
+        c := store.conduct(host, a, b);
+        raw := (b.raw_ns::numeric - a.raw_ns)::float8;
+        gained := (b.host_ns - a.host_ns)::float8 / raw - 1;
+    ELSE
+        c := store.conduct(host, NULL, NULL);
+    END IF;
+    FOREACH s IN ARRAY ARRAY[a, b] LOOP
+        CONTINUE WHEN s.seq IS NULL;
+        -- The time that passed since it on UTC; negative: until it.
+        early := (at_ns - (s.host_ns - s.lo_ns))::float8;
+        late := (at_ns - (s.host_ns - s.hi_ns))::float8;
+        IF c.straight THEN
+            -- The line ends at the samples. A sample's own window may reach beyond it, where the clock is slewed.
+            beyond := CASE WHEN s.seq = a.seq THEN greatest(0, -early) + greatest(0, late - raw)
+                           ELSE greatest(0, late) + greatest(0, -early - raw) END;
+            lo := gained + c.rate_lo * (1 + gained);
+            hi := gained + c.rate_hi * (1 + gained);
+            beyond := b.stray_ns + 2 + beyond * (c.slew + abs(lo) + abs(hi));
+            lows := lows || s.lo_ns
+                + floor(least(early * lo, early * hi, late * lo, late * hi) - beyond)::int8;
+            highs := highs || s.hi_ns
+                + ceil(greatest(early * lo, early * hi, late * lo, late * hi) + beyond)::int8;
+        ELSE
+            beyond := ceil(greatest(abs(early), abs(late)) * (c.slew + 1.1 * c.rate_hi)) + 1;
+            lows := lows || s.lo_ns - beyond::int8;
+            highs := highs || s.hi_ns + beyond::int8;
+        END IF;
+    END LOOP;
+    lo_ns := (SELECT max(l) FROM unnest(lows) l);
+    hi_ns := (SELECT min(h) FROM unnest(highs) h);
+    IF one_epoch AND (c.broken OR lo_ns > hi_ns
+                      OR store.may_leap(a.host_ns - a.hi_ns, b.host_ns - b.lo_ns)) THEN
+        -- All that is left is that the clock showed something between the two readings.
+        lo_ns := a.host_ns - at_ns - leap;
+        hi_ns := b.host_ns - at_ns + leap;
+    ELSIF NOT one_epoch AND cardinality(lows) = 2 THEN
+        -- The clock was set between the two: each speaks for its side.
+        lo_ns := (SELECT min(l) FROM unnest(lows) l);
+        hi_ns := (SELECT max(h) FROM unnest(highs) h);
+    END IF;
+END $$;
+
+-- For people --------------------------------------------------------------------------------------
+
+-- Schema store is closed to them: these functions read it as its owner, whatever the caller's search_path.
+
+-- The host of a name or uuid; null: there is none.
+CREATE FUNCTION store.find_host(host text) RETURNS int8 LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    found int8[] := ARRAY(SELECT h.host_id FROM store.host h WHERE h.name = find_host.host);
+BEGIN
+    IF cardinality(found) > 1 THEN
+        -- A name that was given to a new machine: the one that is not revoked.
+        found := ARRAY(SELECT h.host_id FROM store.host h
+                       WHERE h.name = find_host.host AND h.revoked_at IS NULL);
+        IF cardinality(found) <> 1 THEN
+            RAISE 'several hosts are named "%"', host
+                USING ERRCODE = 'cardinality_violation', HINT = 'Name it by its host_uuid: see view host_now.';
+        END IF;
+    END IF;
+    IF cardinality(found) = 0 AND host ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+        found := ARRAY(SELECT h.host_id FROM store.host h WHERE h.host_uuid = find_host.host::uuid);
+    END IF;
+    RETURN found[1];
+END $$;
+
+CREATE FUNCTION store.host_named(host text) RETURNS int8 LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    id int8 := store.find_host(host);
+BEGIN
+    IF id IS NULL THEN
+        RAISE 'no host "%"', host USING ERRCODE = 'no_data_found', HINT = 'View host_now names them all.';
+    END IF;
+    RETURN id;
+END $$;
+
+CREATE FUNCTION store.ns_of(at timestamptz) RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT (extract(epoch FROM at) * 1000000000)::int8 $$;
+
+CREATE FUNCTION fleet.utc_window(
+    host text, local_ns int8,
+    OUT lo_ns int8, OUT hi_ns int8, OUT boot_no int4, OUT steps int4, OUT basis text)
+RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY SELECT w.* FROM store.windows(store.host_named(host), local_ns, 0) w;
+END $$;
+
+CREATE FUNCTION fleet.utc_window(
+    host text, local_time timestamptz,
+    OUT lo_ns int8, OUT hi_ns int8, OUT boot_no int4, OUT steps int4, OUT basis text)
+RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY SELECT w.* FROM store.windows(store.host_named(host), store.ns_of(local_time), 999) w;
+END $$;
+
+-- The order of two readings, each of which may be any of [ns, ns + span_ns].
+CREATE FUNCTION store.order_of(host_a int8, a_ns int8, host_b int8, b_ns int8, span_ns int8) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    answers text[];
+BEGIN
+    answers := ARRAY(
+        SELECT DISTINCT CASE
+            -- One clock shows its readings in order, and its epochs follow one another.
+            WHEN host_a = host_b AND a.boot_no = b.boot_no AND a.steps = b.steps
+                THEN CASE WHEN a_ns < b_ns THEN 'before' WHEN a_ns > b_ns THEN 'after' ELSE 'undecidable' END
+            WHEN host_a = host_b AND a.boot_no = b.boot_no AND a.steps < b.steps THEN 'before'
+            WHEN host_a = host_b AND a.boot_no = b.boot_no AND a.steps > b.steps THEN 'after'
+            WHEN a.hi_ns < b.lo_ns THEN 'before'
+            WHEN a.lo_ns > b.hi_ns THEN 'after'
+            ELSE 'undecidable' END
+        FROM store.windows(host_a, a_ns, span_ns) a CROSS JOIN store.windows(host_b, b_ns, span_ns) b);
+    RETURN CASE WHEN cardinality(answers) = 1 THEN answers[1] ELSE 'undecidable' END;
+END $$;
+
+CREATE FUNCTION fleet.order_of(host_a text, a_ns int8, host_b text, b_ns int8) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN store.order_of(store.host_named(host_a), a_ns, store.host_named(host_b), b_ns, 0);
+END $$;
+
+CREATE FUNCTION fleet.order_of(host_a text, a_time timestamptz, host_b text, b_time timestamptz) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN store.order_of(store.host_named(host_a), store.ns_of(a_time),
+                          store.host_named(host_b), store.ns_of(b_time), 999);
+END $$;
+
+CREATE FUNCTION fleet.skew(host_a text, host_b text, at timestamptz, OUT lo_ns int8, OUT hi_ns int8)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    a record := store.error_at(store.host_named(host_a), store.ns_of(at));
+    b record := store.error_at(store.host_named(host_b), store.ns_of(at));
+BEGIN
+    lo_ns := a.lo_ns - b.hi_ns;
+    hi_ns := a.hi_ns - b.lo_ns;
+END $$;
+
+-- Many lines ---------------------------------------------------------------------------------------
+
+-- Logs that people load. The lines belong to who loaded them; housekeeping drops them in the end.
+CREATE TABLE fleet.log_line (
+    batch      text NOT NULL,
+    line_no    int8 GENERATED BY DEFAULT AS IDENTITY,
+    host       text NOT NULL,
+    local_ns   int8,
+    local_time timestamptz,
+    message    text NOT NULL DEFAULT '',
+    loaded_by  name NOT NULL DEFAULT session_user,
+    loaded_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (loaded_by, batch, line_no),
+    CHECK (num_nonnulls(local_ns, local_time) = 1)
+);
+CREATE INDEX log_line_by_age ON fleet.log_line (loaded_at);
+
+-- Lines, by their place in the arrays, in the order of their earliest possible UTC. Lines of one clock epoch
+-- are certainly in the order of their local times, so each bounds those after and before it too.
+CREATE FUNCTION store.order_lines(hosts text[], local_ns int8[], span_ns int8[])
+RETURNS TABLE ("position" int8, line int8, lo_ns int8, hi_ns int8, after_previous bool, run int8)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY
+    WITH host AS MATERIALIZED (
+        SELECT h.name, store.find_host(h.name) AS id FROM (SELECT DISTINCT unnest(hosts) AS name) h
+    ), line AS (
+        SELECT l.n, host.name, host.id, l.ns, l.span
+        FROM unnest(hosts, local_ns, span_ns) WITH ORDINALITY AS l(name, ns, span, n) JOIN host USING (name)
+    ), placed AS MATERIALIZED (
+        SELECT l.n, l.name, l.ns,
+               CASE WHEN count(w.lo_ns) = count(*) THEN min(w.lo_ns) END AS lo,
+               CASE WHEN count(w.hi_ns) = count(*) THEN max(w.hi_ns) END AS hi,
+               -- The clock epoch, where only one comes into question.
+               CASE WHEN count(*) = 1 THEN min(w.boot_no) END AS boot,
+               CASE WHEN count(*) = 1 THEN min(w.steps) END AS step
+        FROM line l LEFT JOIN LATERAL store.windows(l.id, l.ns, l.span) w ON l.id IS NOT NULL
+        GROUP BY l.n, l.name, l.ns
+    ), narrowed AS (
+        SELECT p.n, p.name, p.ns, p.boot, p.step,
+               CASE WHEN p.boot IS NULL THEN p.lo ELSE max(p.lo) OVER earlier END AS lo,
+               CASE WHEN p.boot IS NULL THEN p.hi ELSE min(p.hi) OVER later END AS hi
+        FROM placed p
+        WINDOW earlier AS (PARTITION BY p.name, p.boot, p.step ORDER BY p.ns),
+               later AS (PARTITION BY p.name, p.boot, p.step ORDER BY p.ns DESC)
+    ), ranked AS (
+        SELECT r.*, row_number() OVER (ORDER BY r.lo, r.hi, r.name, r.ns, r.n) AS place FROM narrowed r
+    ), compared AS (
+        SELECT r.*, lag(r.n) OVER sequence IS NULL AS first,
+               CASE WHEN lag(r.name) OVER sequence = r.name AND lag(r.boot) OVER sequence = r.boot
+                         AND lag(r.step) OVER sequence = r.step
+                    THEN lag(r.ns) OVER sequence < r.ns
+                    ELSE coalesce(r.lo > lag(r.hi) OVER sequence, false) END AS after_last,
+               max(coalesce(r.hi, 9223372036854775807))
+                   OVER (sequence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS latest
+        FROM ranked r WINDOW sequence AS (ORDER BY r.place)
+    )
+    SELECT c.place, c.n, c.lo, c.hi, CASE WHEN NOT c.first THEN c.after_last END,
+           count(*) FILTER (WHERE c.first OR c.lo > c.latest) OVER (ORDER BY c.place)
+    FROM compared c ORDER BY c.place;
+END $$;
+
+CREATE FUNCTION fleet.order_lines(batch text)
+RETURNS TABLE ("position" int8, line_no int8, host text, local_ns int8, message text,
+               lo_ns int8, hi_ns int8, after_previous bool, run int8)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    lines int8[]; hosts text[]; readings int8[]; spans int8[]; messages text[];
+BEGIN
+    SELECT array_agg(l.line_no), array_agg(l.host), array_agg(coalesce(l.local_ns, store.ns_of(l.local_time))),
+           array_agg(CASE WHEN l.local_ns IS NULL THEN 999 ELSE 0 END), array_agg(l.message)
+    INTO lines, hosts, readings, spans, messages
+    FROM (SELECT m.* FROM fleet.log_line m
+          WHERE m.batch = order_lines.batch AND m.loaded_by = session_user ORDER BY m.line_no) l;
+    RETURN QUERY
+    SELECT o.position, l.line_no, l.host, l.local_ns, l.message, o.lo_ns, o.hi_ns, o.after_previous, o.run
+    FROM store.order_lines(hosts, readings, spans) o
+    JOIN unnest(lines, hosts, readings, messages) WITH ORDINALITY AS l(line_no, host, local_ns, message, n)
+         ON l.n = o.line
+    ORDER BY o.position;
+END $$;
+
+CREATE FUNCTION fleet.order_lines(hosts text[], local_ns int8[])
+RETURNS TABLE ("position" int8, line int8, host text, lo_ns int8, hi_ns int8, after_previous bool, run int8)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    IF cardinality(hosts) <> cardinality(local_ns) THEN
+        RAISE '% hosts, but % local times', cardinality(hosts), cardinality(local_ns)
+            USING ERRCODE = 'array_subscript_error', HINT = 'Line n is hosts[n] at local_ns[n].';
+    END IF;
+    RETURN QUERY
+    SELECT o.position, o.line, l.host, o.lo_ns, o.hi_ns, o.after_previous, o.run
+    FROM store.order_lines(hosts, local_ns, array_fill(0::int8, ARRAY[cardinality(local_ns)])) o
+    JOIN unnest(hosts) WITH ORDINALITY AS l(host, n) ON l.n = o.line
+    ORDER BY o.position;
+END $$;
+
+CREATE FUNCTION fleet.drop_lines(batch text) RETURNS int8
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    dropped int8;
+BEGIN
+    DELETE FROM fleet.log_line l WHERE l.batch = drop_lines.batch AND l.loaded_by = session_user;
+    GET DIAGNOSTICS dropped = ROW_COUNT;
+    RETURN dropped;
+END $$;
+
+COMMENT ON FUNCTION fleet.utc_window(text, int8) IS 'When was it really, as the clock of this host (name or uuid) showed local_ns (nanoseconds since 1970)? One row for each clock epoch that may have shown it: a clock set back shows a moment twice. UTC was in [lo_ns, hi_ns] for certain; null: unbounded. basis: between (reports on both sides, grown towards it and intersected), break (the host slept, nobody watched, reports are lost or UTC may have leapt between: it was after the one report and before the other), after / before (beyond the last or first report of the epoch), no window (between what came before the epoch and after), skipped (the clock was set across it).';
+COMMENT ON FUNCTION fleet.utc_window(text, timestamptz) IS 'As utc_window with nanoseconds; the rows cover the whole microsecond.';
+COMMENT ON FUNCTION fleet.order_of(text, int8, text, int8) IS 'Which of two readings was first: before (a was), after (b was), or undecidable. On one host and in one clock epoch the local times decide; otherwise all intervals of utc_window must be apart.';
+COMMENT ON FUNCTION fleet.order_of(text, timestamptz, text, timestamptz) IS 'As order_of with nanoseconds; each time covers its whole microsecond.';
+COMMENT ON FUNCTION fleet.skew(text, text, timestamptz) IS 'How far the clock of host_a was ahead of that of host_b at a moment of UTC: between lo_ns and hi_ns for certain. Null: for one of them nothing is certain then.';
+COMMENT ON FUNCTION fleet.order_lines(text) IS 'The lines of a batch of log_line that the caller loaded, in the order of their earliest possible UTC. Lines of hosts unknown here are last, without lo_ns and hi_ns. after_previous: it is certain that this line came after the one above. run: lines of different runs are certainly in the order shown, those of one run not all.';
+COMMENT ON FUNCTION fleet.order_lines(text[], int8[]) IS 'As order_lines of a batch, for lines given as arrays: hosts[n] showed local_ns[n]. line is n.';
+COMMENT ON FUNCTION fleet.drop_lines(text) IS 'Drops the lines of a batch that the caller loaded; how many. Those left behind are dropped after [retention] log-lines.';
+COMMENT ON TABLE fleet.log_line IS 'Log lines to be put in order by order_lines: fleet_analyst may load them (INSERT, COPY) and drop them (drop_lines).';
+COMMENT ON COLUMN fleet.log_line.batch IS 'Name for lines that belong together.';
+COMMENT ON COLUMN fleet.log_line.line_no IS 'Number within the batch; counted up if it is not given.';
+COMMENT ON COLUMN fleet.log_line.host IS 'Name or uuid of the host whose clock stamped the line.';
+COMMENT ON COLUMN fleet.log_line.local_ns IS 'What its clock showed, nanoseconds since 1970. Either this or local_time.';
+COMMENT ON COLUMN fleet.log_line.local_time IS 'What its clock showed, to the microsecond.';
+COMMENT ON COLUMN fleet.log_line.message IS 'The line itself.';
+COMMENT ON COLUMN fleet.log_line.loaded_by IS 'Role that loaded it: to others it does not exist.';
+COMMENT ON COLUMN fleet.log_line.loaded_at IS 'When it was loaded.';
+
+-- The role of people who load logs: a reader, and these lines. COPY needs a table without row-level security, so
+-- each sees and drops lines through the functions, which know whose they are.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'fleet_analyst') THEN
+        BEGIN
+            CREATE ROLE fleet_analyst NOLOGIN;
+            GRANT fleet_reader TO fleet_analyst;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL; -- roles belong to the whole server: another database was migrated just now
+        END;
+    END IF;
+    GRANT INSERT (batch, line_no, host, local_ns, local_time, message) ON fleet.log_line TO fleet_analyst;
+EXCEPTION WHEN insufficient_privilege OR undefined_object THEN
+    RAISE NOTICE 'fleet_analyst was not created: this user may not create roles';
+END $$;
