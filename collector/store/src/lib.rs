@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod alerts;
+pub mod block;
 pub mod fleet_view;
 pub mod hosts;
 pub mod ingest;
