@@ -2,12 +2,13 @@
 //!
 //! [`Store`] is a cheap handle on the connection pool. Its methods are grouped by who calls them, one
 //! file each: [`hosts`] and [`ingest`] (the ingest role), [`fleet_view`] and [`alerts`] (evaluate),
-//! [`outbox`] (notify), [`pages`] and [`accounts`] (web), [`partitions`] and `prune`
-//! (housekeeping).
+//! [`outbox`] (notify), [`pages`] and [`accounts`] (web), [`partitions`], [`tiers`] and
+//! `prune` (housekeeping). [`block`] packs samples and has no SQL.
 
 pub mod accounts;
 pub mod alerts;
 pub mod block;
+mod copy;
 pub mod fleet_view;
 pub mod hosts;
 pub mod ingest;
@@ -16,6 +17,7 @@ pub mod outbox;
 pub mod pages;
 pub mod partitions;
 mod prune;
+pub mod tiers;
 pub mod time;
 
 use std::time::Duration;
