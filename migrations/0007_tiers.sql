@@ -63,12 +63,12 @@ ALTER TABLE store.sample_block ALTER data SET STORAGE EXTERNAL;
 CREATE FUNCTION store.block_heads(data bit varying, n int4, OUT w int4[], OUT base int8[], OUT slope int8[],
                                   OUT present int4[], OUT at int4[])
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
-DECLARE p int4 := 1; nulls int4; len int4; c int4; some bool[];
+DECLARE p int4 := 1; nulls int4; len int4; mixed bool[];
 BEGIN
     FOR c IN 1..13 LOOP
         nulls := substring(data FROM p FOR 2)::int4;
         p := p + 2;
-        some[c] := nulls = 2;
+        mixed[c] := nulls = 2;
         w[c] := NULL; base[c] := 0; slope[c] := 0;
         CONTINUE WHEN nulls = 1;
         w[c] := substring(data FROM p FOR 7)::int4;
@@ -84,7 +84,7 @@ BEGIN
     FOR c IN 1..13 LOOP
         present[c] := 0; at[c] := p;
         CONTINUE WHEN w[c] IS NULL;
-        IF some[c] THEN present[c] := p; p := p + n; END IF;
+        IF mixed[c] THEN present[c] := p; p := p + n; END IF;
         at[c] := p;
         p := p + n * w[c];
     END LOOP;
@@ -207,8 +207,8 @@ $$ SELECT (ARRAY[2,3,1,4,5])[badness]::int2 $$;
 CREATE FUNCTION store.width(lo int8, hi int8) RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 $$ SELECT CASE WHEN lo > -4611686018427387904 AND hi < 4611686018427387904 THEN hi - lo
                WHEN lo IS NOT NULL AND hi IS NOT NULL THEN 9223372036854775807 END $$;
-CREATE FUNCTION store.magnitude(least int8, most int8) RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-$$ SELECT greatest(most, -greatest(least, -9223372036854775807)) $$;
+CREATE FUNCTION store.magnitude(low int8, high int8) RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT greatest(high, -greatest(low, -9223372036854775807)) $$;
 
 -- One row per host and minute that has samples. Nothing is averaged: an excursion of one sample shows.
 CREATE TABLE store.rollup_minute (
@@ -380,11 +380,11 @@ COMMENT ON FUNCTION fleet.host_history(text, timestamptz, timestamptz, int4) IS 
 
 CREATE FUNCTION fleet.coverage(since timestamptz DEFAULT now() - interval '24 hours',
                                until timestamptz DEFAULT now(), longer_than interval DEFAULT '5 minutes',
-                               host text DEFAULT NULL)
+                               of_host text DEFAULT NULL)
 RETURNS TABLE (host text, gap_from timestamptz, gap_to timestamptz, length interval, reason text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
-DECLARE mark store.tier_mark; id int8 := CASE WHEN coverage.host IS NOT NULL THEN store.host_of(coverage.host) END;
+DECLARE mark store.tier_mark; id int8 := CASE WHEN of_host IS NOT NULL THEN store.host_of(of_host) END;
 BEGIN
     IF longer_than < interval '1 minute' THEN
         RAISE EXCEPTION 'longer_than must be a minute or more: gaps are found by minutes';

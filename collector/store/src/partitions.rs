@@ -100,7 +100,7 @@ impl Store {
     pub async fn make_partitions(&self, now: Timestamp<Utc>) -> Result<usize, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
         sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut *tx).await?;
-        let mut marks = Marks::read(&mut tx).await?;
+        let mut marks = Marks::read(&mut *tx).await?;
         if marks.are_unset() {
             let there = RAW.ranges(&mut tx).await?;
             let oldest = there.iter().map(|(_, range)| range.0).min();
