@@ -111,21 +111,23 @@ DECLARE
 BEGIN
     SELECT h.w, h.base, h.slope, h.present, h.at INTO w, b, s, p, a FROM store.block_heads(d, block.n) h;
     RETURN QUERY
-    -- OFFSET 0 keeps the steps apart: each value is computed once.
+    -- OFFSET 0 keeps the steps apart: each value is computed once. Width 64: the value as it is.
     SELECT block.host_id,
            timestamptz '2000-01-01 00:00:00+00' + (v.ref / 86400000000) * interval '24 hours'
                + (v.ref % 86400000000) * interval '1 microsecond',
            v.seq, v.host, v.raw, v.lo,
-           CASE WHEN w[7] IS NULL THEN NULL
+           CASE WHEN w[7] = 64 OR v.hi_rest IS NULL THEN v.hi_rest
                 ELSE (2 * coalesce(v.off, 0) - coalesce(v.lo, 0)) + v.hi_rest END,
            v.off, v.sigma, v.freq, block.boot_no, block.steps, v.state::int2, v.used::int2,
            v.stray::int4, v.margin::int4
     FROM (
         SELECT q.seq, q.raw,
-               q.raw + store.block_value(d, w[3], b[3], s[3], p[3], a[3], q.k, q.raw, raw0) AS host,
-               q.raw / 1000 + store.block_value(d, w[4], b[4], s[4], p[4], a[4], q.k, q.raw, raw0) AS ref,
+               CASE WHEN w[3] = 64 THEN 0 ELSE q.raw END
+                   + store.block_value(d, w[3], b[3], s[3], p[3], a[3], q.k, q.raw, raw0) AS host,
+               CASE WHEN w[4] = 64 THEN 0 ELSE q.raw / 1000 END
+                   + store.block_value(d, w[4], b[4], s[4], p[4], a[4], q.k, q.raw, raw0) AS ref,
                q.off,
-               coalesce(q.off, 0) - store.block_value(d, w[6], b[6], s[6], p[6], a[6], q.k, q.raw, raw0) AS lo,
+               CASE WHEN w[6] = 64 THEN q.lo_rest ELSE coalesce(q.off, 0) - q.lo_rest END AS lo,
                store.block_value(d, w[7], b[7], s[7], p[7], a[7], q.k, q.raw, raw0) AS hi_rest,
                store.block_value(d, w[8], b[8], s[8], p[8], a[8], q.k, q.raw, raw0) AS sigma,
                store.block_value(d, w[9], b[9], s[9], p[9], a[9], q.k, q.raw, raw0) AS freq,
@@ -135,7 +137,8 @@ BEGIN
                store.block_value(d, w[13], b[13], s[13], p[13], a[13], q.k, q.raw, raw0) AS used
         FROM (
             SELECT r.k, r.seq, r.raw,
-                   store.block_value(d, w[5], b[5], s[5], p[5], a[5], r.k, r.raw, raw0) AS off
+                   store.block_value(d, w[5], b[5], s[5], p[5], a[5], r.k, r.raw, raw0) AS off,
+                   store.block_value(d, w[6], b[6], s[6], p[6], a[6], r.k, r.raw, raw0) AS lo_rest
             FROM (
                 SELECT t.k, t.seq,
                        b[2] + substring(d FROM a[2] + t.k * w[2] FOR w[2])::int8
@@ -156,7 +159,7 @@ CREATE FUNCTION store.block_place(block store.sample_block, local_ns int8) RETUR
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     d bit varying; w int4[]; b int8[]; s int8[]; p int4[]; a int4[];
-    low int4 := -1; high int4 := block.n; k int4; seq int8; raw int8;
+    low int4 := -1; high int4 := block.n; k int4; seq int8; raw int8; host int8;
 BEGIN
     IF local_ns < block.first_host_ns THEN RETURN -1; END IF;
     IF local_ns >= block.last_host_ns THEN RETURN block.n - 1; END IF;
@@ -168,10 +171,9 @@ BEGIN
                + CASE WHEN s[1] = 0 THEN 0 ELSE s[1] * k END;
         raw := b[2] + substring(d FROM a[2] + k * w[2] FOR w[2])::int8
                + CASE WHEN s[2] = 0 THEN 0 ELSE s[2] * (seq - block.first_seq) END;
-        IF raw + store.block_value(d, w[3], b[3], s[3], p[3], a[3], k, raw, block.first_raw_ns) <= local_ns
-        THEN low := k;
-        ELSE high := k;
-        END IF;
+        host := CASE WHEN w[3] = 64 THEN 0 ELSE raw END
+                + store.block_value(d, w[3], b[3], s[3], p[3], a[3], k, raw, block.first_raw_ns);
+        IF host <= local_ns THEN low := k; ELSE high := k; END IF;
     END LOOP;
     RETURN low;
 END $$;

@@ -104,7 +104,8 @@ impl Store {
         if marks.are_unset() {
             let there = RAW.ranges(&mut tx).await?;
             let oldest = there.iter().map(|(_, range)| range.0).min();
-            marks = Marks::begin(&mut tx, oldest.unwrap_or(floor(now - HOUR.times(2), HOUR))).await?;
+            marks =
+                Marks::begin(&mut tx, oldest.unwrap_or(floor(now - HOUR.times(2), HOUR))).await?;
         }
         let back = now - OLDEST_SAMPLE - DAY;
         let mut made = RAW.make(&mut tx, back.max(marks.sealed_until), now + DAY).await?;
@@ -190,7 +191,10 @@ impl Partitioned {
     }
 
     /// Every partition with the time from its start to its end.
-    async fn ranges(self, connection: &mut PgConnection) -> Result<Vec<(String, Range)>, sqlx::Error> {
+    async fn ranges(
+        self,
+        connection: &mut PgConnection,
+    ) -> Result<Vec<(String, Range)>, sqlx::Error> {
         let names = sqlx::query_scalar!(
             r#"SELECT c.relname::text AS "name!" FROM pg_inherits i
                JOIN pg_class c ON c.oid = i.inhrelid
@@ -225,7 +229,8 @@ impl Partitioned {
             6 => Unit::Month,
             _ => return None,
         };
-        let number = |at: std::ops::Range<usize>| digits.get(at).map_or(Some(1), |d| d.parse().ok());
+        let number =
+            |at: std::ops::Range<usize>| digits.get(at).map_or(Some(1), |d| d.parse().ok());
         let hour = if unit == Unit::Hour { number(8..10)? } else { 0 };
         let year = digits.get(0..4)?.parse().ok()?;
         let start = DateTime::new(year, number(4..6)?, number(6..8)?, hour, 0, 0, 0).ok()?;

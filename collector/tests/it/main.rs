@@ -10,3 +10,4 @@ mod identity;
 mod partitions;
 mod stop;
 mod support;
+mod tiers;

@@ -59,8 +59,7 @@ impl Store {
             tiers.iter().filter_map(of).reduce(i64::saturating_add)
         };
         let bytes_per_day = sum(|tier| tier.bytes_per_day);
-        let bytes_at_retention =
-            bytes_per_day.and_then(|_| sum(|tier| tier.bytes_at_retention));
+        let bytes_at_retention = bytes_per_day.and_then(|_| sum(|tier| tier.bytes_at_retention));
         Ok(StorageReport { bytes_per_day, bytes_at_retention, tiers })
     }
 }
