@@ -66,7 +66,8 @@ impl App {
         let watch = Watch::new(health.clone());
         let judges_stop = CancellationToken::new();
 
-        store.maintain_partitions(crate::clock::now(), config.retention.samples).await?;
+        store.maintain_partitions(crate::clock::now(), &config.retention.tiers()).await?;
+        store.note_retention(&config.retention.tiers()).await?;
         let keep = config.retention.clone();
         let housekeeping = housekeeping::run(store.clone(), keep, judges_stop.clone());
         let housekeeping = watch.spawn("housekeeping", housekeeping);

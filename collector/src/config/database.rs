@@ -58,9 +58,21 @@ impl Database {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Retention {
+    /// Age at which an hour of samples is repacked.
+    #[serde(with = "span")]
+    pub raw: Span,
     /// Age at which samples are dropped.
     #[serde(with = "span")]
     pub samples: Span,
+    /// Age at which rollups of a minute are dropped.
+    #[serde(with = "span")]
+    pub minutes: Span,
+    /// Age at which rollups of an hour are dropped.
+    #[serde(with = "span")]
+    pub hours: Span,
+    /// Age at which events are dropped.
+    #[serde(with = "span")]
+    pub events: Span,
     /// Age since its end at which an alert is dropped, with its history and messages.
     #[serde(with = "span")]
     pub alerts: Span,
@@ -70,15 +82,37 @@ pub struct Retention {
 }
 
 impl Retention {
+    /// As the store takes it.
+    pub fn tiers(&self) -> store::tiers::Keep {
+        store::tiers::Keep {
+            raw: self.raw,
+            samples: self.samples,
+            minutes: self.minutes,
+            hours: self.hours,
+            events: self.events,
+        }
+    }
+
     /// Refuses to drop what agents may still deliver, or what may still be told to somebody.
     ///
     /// # Errors
     /// A retention is too short.
     pub fn check(&self) -> anyhow::Result<()> {
         const DAY: Span = Span::from_secs(86_400);
+        for (key, keep) in [
+            ("samples", self.samples),
+            ("minutes", self.minutes),
+            ("hours", self.hours),
+            ("events", self.events),
+        ] {
+            anyhow::ensure!(
+                keep >= DAY.times(8),
+                "[retention] {key} must be at least 8 d: an agent may deliver reports 7 d late"
+            );
+        }
         anyhow::ensure!(
-            self.samples >= DAY.times(8),
-            "[retention] samples must be at least 8 d: an agent may deliver reports 7 d late"
+            self.raw >= Span::from_secs(600) && self.raw <= DAY,
+            "[retention] raw must be from 10 min to 1 d: reports come minutes late as a rule"
         );
         anyhow::ensure!(
             self.alerts >= DAY.times(2),

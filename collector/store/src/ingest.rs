@@ -106,7 +106,7 @@ impl Store {
         // By host: neighbouring rows share index pages.
         fresh.sort_by_key(|f| (f.batch.host, f.dated.ref_time, f.boot_no, f.dated.report.seq));
         watermark::advance(&mut tx, &marks).await?;
-        samples::copy(&mut tx, &fresh).await?;
+        samples::store(&mut tx, &fresh).await?;
         epochs::insert(&mut tx, &epochs).await?;
         latest::write(&mut tx, batches, &fresh).await?;
         events::insert(&mut tx, &fresh).await?;

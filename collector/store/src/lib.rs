@@ -2,11 +2,13 @@
 //!
 //! [`Store`] is a cheap handle on the connection pool. Its methods are grouped by who calls them, one
 //! file each: [`hosts`] and [`ingest`] (the ingest role), [`fleet_view`] and [`alerts`] (evaluate),
-//! [`outbox`] (notify), [`pages`] and [`accounts`] (web), [`partitions`] and `prune`
-//! (housekeeping).
+//! [`outbox`] (notify), [`pages`] and [`accounts`] (web), [`partitions`], [`tiers`] and
+//! `prune` (housekeeping). [`block`] packs samples and has no SQL.
 
 pub mod accounts;
 pub mod alerts;
+pub mod block;
+mod copy;
 pub mod fleet_view;
 pub mod hosts;
 pub mod ingest;
@@ -17,6 +19,7 @@ pub mod partitions;
 pub mod people;
 mod prune;
 pub mod storage;
+pub mod tiers;
 pub mod time;
 
 use std::time::Duration;

@@ -1,23 +1,24 @@
-//! Daily partitions of the samples: made ahead, dropped when old.
+//! Partitions by time: made ahead, dropped when old. Samples by the hour, blocks and minutes by the day, hours
+//! by the month.
 //!
-//! A row outside every partition would fail its whole batch, so partitions reach further back than the
-//! oldest sample that ingest accepts and further ahead than housekeeping can be late. Where one is
-//! missing all the same (the database was away for days, the clock was set), the writer makes it.
+//! A row outside every partition would fail its whole batch, so partitions of samples reach back to the
+//! oldest hour that is not sealed (what is older goes to `store.sample_late`) and further ahead than
+//! housekeeping can be late. Where one is missing all the same (the database was away for days, the clock
+//! was set), the writer makes it.
 
 use jiff::ToSpan;
-use jiff::civil::Date;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, PgConnection};
 use timebase::{Span, Timestamp, Utc};
 
+use crate::tiers::{HOUR, Keep, Marks, floor};
 use crate::{Store, time};
 
 /// A delivered sample is dated back at most so far.
 pub const OLDEST_SAMPLE: Span = Span::from_secs(7 * 86_400);
-/// One more than [`OLDEST_SAMPLE`], for the part of a day.
-const DAYS_BACK: i64 = 8;
-const DAYS_AHEAD: i64 = 2;
+const DAY: Span = Span::from_secs(86_400);
 /// Serialises collectors that share a database. An arbitrary number of our own.
 const LOCK: i64 = 0x7472_7565_6368_696d;
 
@@ -30,70 +31,231 @@ pub struct Maintained {
     pub dropped: usize,
 }
 
+/// How much time one partition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Hour,
+    Day,
+    Month,
+}
+
+/// A partitioned table of schema `store`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Partitioned {
+    table: &'static str,
+    unit: Unit,
+}
+
+pub(crate) const RAW: Partitioned = Partitioned { table: "sample", unit: Unit::Hour };
+pub(crate) const BLOCKS: Partitioned = Partitioned { table: "sample_block", unit: Unit::Day };
+pub(crate) const MINUTES: Partitioned = Partitioned { table: "rollup_minute", unit: Unit::Day };
+pub(crate) const HOURS: Partitioned = Partitioned { table: "rollup_hour", unit: Unit::Month };
+
 impl Store {
-    /// Makes the partitions around `now` and drops samples and events older than `keep`. Partitions that
-    /// a long query holds are left for the next round.
+    /// Makes the partitions around `now` and drops what is older than `keep` says. Partitions that a long
+    /// query holds are left for the next round.
     ///
     /// # Errors
     /// The database does not answer or refuses.
     pub async fn maintain_partitions(
         &self,
         now: Timestamp<Utc>,
-        keep: Span,
+        keep: &Keep,
     ) -> Result<Maintained, sqlx::Error> {
         let made = self.make_partitions(now).await?;
-        let oldest = now - keep.max(OLDEST_SAMPLE + Span::from_secs(86_400));
-        let dropped = self.drop_partitions(day_of(oldest)).await?;
-        sqlx::query!("DELETE FROM store.event WHERE ref_time < $1", time::to_sql(oldest) as _)
+        let samples_from = now - keep.samples.max(OLDEST_SAMPLE + DAY);
+        let minutes_from = now - keep.minutes.max(OLDEST_SAMPLE + DAY);
+        sqlx::query!(
+            "UPDATE store.tier_mark SET samples_from = date_bin('1 day', $1, 'epoch'),
+                                        minutes_from = date_bin('1 day', $2, 'epoch')",
+            time::to_sql(samples_from) as _,
+            time::to_sql(minutes_from) as _
+        )
+        .execute(&self.pool)
+        .await?;
+        let mut dropped = 0;
+        for (table, oldest) in [
+            (RAW, self.marks().await?.closed_until),
+            (BLOCKS, samples_from),
+            (MINUTES, minutes_from),
+            (HOURS, now - keep.hours),
+        ] {
+            dropped += self.drop_partitions(table, oldest).await?;
+        }
+        let events = now - keep.events;
+        sqlx::query!("DELETE FROM store.event WHERE ref_time < $1", time::to_sql(events) as _)
+            .execute(&self.pool)
+            .await?;
+        let minutes = time::to_sql(minutes_from);
+        sqlx::query!("DELETE FROM store.fleet_minute WHERE bucket < $1", minutes as _)
             .execute(&self.pool)
             .await?;
         Ok(Maintained { made, dropped })
     }
 
-    /// Makes those partitions around `now` that do not exist; how many.
+    /// Makes those partitions around `now` that do not exist; how many. The first time, the tiers begin.
     ///
     /// # Errors
     /// The database does not answer or refuses.
     pub async fn make_partitions(&self, now: Timestamp<Utc>) -> Result<usize, sqlx::Error> {
-        let today = day_of(now);
         let mut tx = self.pool.begin().await?;
         sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut *tx).await?;
-        let there = partitions(&mut tx).await?;
-        let mut made = 0;
-        for day in (-DAYS_BACK..=DAYS_AHEAD).map(|n| today.saturating_add(n.days())) {
-            if there.contains(&day) {
-                continue;
-            }
-            make(&mut tx, day).await?;
-            made += 1;
+        let mut marks = Marks::read(&mut *tx).await?;
+        if marks.are_unset() {
+            let there = RAW.ranges(&mut tx).await?;
+            let oldest = there.iter().map(|(_, range)| range.0).min();
+            marks =
+                Marks::begin(&mut tx, oldest.unwrap_or(floor(now - HOUR.times(2), HOUR))).await?;
         }
+        let back = now - OLDEST_SAMPLE - DAY;
+        let mut made = RAW.make(&mut tx, back.max(marks.sealed_until), now + DAY).await?;
+        made += BLOCKS.make(&mut tx, back, now + DAY.times(2)).await?;
+        made += MINUTES.make(&mut tx, back, now + DAY.times(2)).await?;
+        made += HOURS.make(&mut tx, back, now + DAY.times(2)).await?;
         tx.commit().await?;
         Ok(made)
     }
 
-    async fn drop_partitions(&self, oldest: Date) -> Result<usize, sqlx::Error> {
+    async fn drop_partitions(
+        &self,
+        table: Partitioned,
+        oldest: Timestamp<Utc>,
+    ) -> Result<usize, sqlx::Error> {
         let mut dropped = 0;
-        for day in partitions(&mut *self.pool.acquire().await?).await? {
-            if day >= oldest {
+        for (name, (_, end)) in table.ranges(&mut *self.pool.acquire().await?).await? {
+            if end > oldest {
                 continue;
             }
             let mut tx = self.pool.begin().await?;
             sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut *tx).await?;
             // Dropping waits for readers, and ingest waits behind it: not for long.
-            sqlx::query!("SET LOCAL lock_timeout = '2s'").execute(&mut *tx).await?;
-            let sql = format!("DROP TABLE IF EXISTS store.{}", name(day));
+            sqlx::query!("SET LOCAL lock_timeout = '300ms'").execute(&mut *tx).await?;
+            let sql = format!("DROP TABLE IF EXISTS store.{name}");
             match sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await {
                 Ok(_) => {
                     tx.commit().await?;
                     dropped += 1;
                 }
                 Err(error) if is_lock_timeout(&error) => {
-                    tracing::warn!(%day, "samples of this day are being read; dropping them later");
+                    tracing::warn!(name, "this partition is being read; dropping it later");
+                    // Its neighbours are read by the same query.
+                    break;
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(dropped)
+    }
+}
+
+impl Partitioned {
+    /// Makes the partitions from the one that holds `from` to the one that holds `to`, where there is none.
+    pub(crate) async fn make(
+        self,
+        connection: &mut PgConnection,
+        from: Timestamp<Utc>,
+        to: Timestamp<Utc>,
+    ) -> Result<usize, sqlx::Error> {
+        let there = self.ranges(connection).await?;
+        let mut made = 0;
+        let mut at = self.unit.floor(civil(from));
+        while at <= civil(to) {
+            let next = self.unit.next(at);
+            let (start, end) = (instant(at), instant(next));
+            // Days may be there from a release that had one partition a day.
+            if !there.iter().any(|(_, range)| range.0 < end && start < range.1) {
+                self.make_one(connection, at, next).await?;
+                made += 1;
+            }
+            at = next;
+        }
+        Ok(made)
+    }
+
+    /// `CREATE TABLE .. PARTITION OF` would wait for every reader of the parent; making the table first
+    /// and attaching it does not.
+    async fn make_one(
+        self,
+        connection: &mut PgConnection,
+        at: DateTime,
+        next: DateTime,
+    ) -> Result<(), sqlx::Error> {
+        let (table, name) = (self.table, self.name(at));
+        let create = format!("CREATE TABLE store.{name} (LIKE store.{table} INCLUDING ALL)");
+        sqlx::query(AssertSqlSafe(create)).execute(&mut *connection).await?;
+        let attach = format!(
+            "ALTER TABLE store.{table} ATTACH PARTITION store.{name} FOR VALUES FROM ('{at}+00') TO ('{next}+00')"
+        );
+        sqlx::query(AssertSqlSafe(attach)).execute(&mut *connection).await?;
+        Ok(())
+    }
+
+    /// Every partition with the time from its start to its end.
+    async fn ranges(
+        self,
+        connection: &mut PgConnection,
+    ) -> Result<Vec<(String, Range)>, sqlx::Error> {
+        let names = sqlx::query_scalar!(
+            r#"SELECT c.relname::text AS "name!" FROM pg_inherits i
+               JOIN pg_class c ON c.oid = i.inhrelid
+               WHERE i.inhparent = ('store.' || $1)::regclass ORDER BY 1"#,
+            self.table
+        )
+        .fetch_all(connection)
+        .await?;
+        let range = |name: String| self.range_of(&name).map(|range| (name, range));
+        Ok(names.into_iter().filter_map(range).collect())
+    }
+
+    pub(crate) fn name(self, at: DateTime) -> String {
+        let digits = match self.unit {
+            Unit::Hour => "%Y%m%d%H",
+            Unit::Day => "%Y%m%d",
+            Unit::Month => "%Y%m",
+        };
+        format!("{}_{}", self.table, at.strftime(digits))
+    }
+
+    /// The name of the partition that holds `at`.
+    pub(crate) fn name_at(self, at: Timestamp<Utc>) -> String {
+        self.name(self.unit.floor(civil(at)))
+    }
+
+    fn range_of(self, name: &str) -> Option<Range> {
+        let digits = name.strip_prefix(self.table)?.strip_prefix('_')?;
+        let unit = match digits.len() {
+            10 => Unit::Hour,
+            8 => Unit::Day,
+            6 => Unit::Month,
+            _ => return None,
+        };
+        let number =
+            |at: std::ops::Range<usize>| digits.get(at).map_or(Some(1), |d| d.parse().ok());
+        let hour = if unit == Unit::Hour { number(8..10)? } else { 0 };
+        let year = digits.get(0..4)?.parse().ok()?;
+        let start = DateTime::new(year, number(4..6)?, number(6..8)?, hour, 0, 0, 0).ok()?;
+        Some((instant(start), instant(unit.next(start))))
+    }
+}
+
+type Range = (Timestamp<Utc>, Timestamp<Utc>);
+
+impl Unit {
+    fn floor(self, at: DateTime) -> DateTime {
+        let date = at.date();
+        match self {
+            Self::Hour => date.at(at.hour(), 0, 0, 0),
+            Self::Day => date.at(0, 0, 0, 0),
+            Self::Month => date.first_of_month().at(0, 0, 0, 0),
+        }
+    }
+
+    fn next(self, at: DateTime) -> DateTime {
+        at.saturating_add(match self {
+            Self::Hour => 1.hour(),
+            Self::Day => 1.day(),
+            Self::Month => 1.month(),
+        })
     }
 }
 
@@ -104,41 +266,13 @@ pub fn missing(error: &sqlx::Error) -> bool {
     refused.is_some_and(|e| e.code().is_some_and(|c| c == "23514") && e.constraint().is_none())
 }
 
-/// `CREATE TABLE .. PARTITION OF` would wait for every reader of the parent; making the table first and
-/// attaching it does not.
-async fn make(connection: &mut PgConnection, day: Date) -> Result<(), sqlx::Error> {
-    let (name, next) = (name(day), day.saturating_add(1.day()));
-    let create = format!("CREATE TABLE store.{name} (LIKE store.sample INCLUDING ALL)");
-    sqlx::query(AssertSqlSafe(create)).execute(&mut *connection).await?;
-    let attach = format!(
-        "ALTER TABLE store.sample ATTACH PARTITION store.{name} \
-         FOR VALUES FROM ('{day} 00:00:00+00') TO ('{next} 00:00:00+00')"
-    );
-    sqlx::query(AssertSqlSafe(attach)).execute(&mut *connection).await?;
-    Ok(())
+fn civil(at: Timestamp<Utc>) -> DateTime {
+    time::to_jiff(at).to_zoned(TimeZone::UTC).datetime()
 }
 
-async fn partitions(connection: &mut PgConnection) -> Result<Vec<Date>, sqlx::Error> {
-    let names = sqlx::query_scalar!(
-        r#"SELECT c.relname::text AS "name!" FROM pg_inherits i
-           JOIN pg_class c ON c.oid = i.inhrelid
-           WHERE i.inhparent = 'store.sample'::regclass ORDER BY 1"#
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(names.iter().filter_map(|name| day_of_name(name)).collect())
-}
-
-fn name(day: Date) -> String {
-    format!("sample_{}", day.strftime("%Y%m%d"))
-}
-
-fn day_of_name(name: &str) -> Option<Date> {
-    Date::strptime("%Y%m%d", name.strip_prefix("sample_")?).ok()
-}
-
-fn day_of(at: Timestamp<Utc>) -> Date {
-    time::to_jiff(at).to_zoned(TimeZone::UTC).date()
+fn instant(at: DateTime) -> Timestamp<Utc> {
+    let zoned = at.to_zoned(TimeZone::UTC).map_or(i128::MAX, |z| z.timestamp().as_nanosecond());
+    Timestamp::from_ns(zoned.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
@@ -149,12 +283,23 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// Proves that a partition's name is read back as its day, and that other tables are not days.
+    /// Proves that a partition's name is read back as the time it holds, whatever its length, and that other
+    /// tables are no partitions.
     #[test]
-    fn names_are_days() {
-        let day = day_of(Timestamp::from_ns(1_795_305_599_999_999_999));
-        assert_eq!(name(day), "sample_20261121");
-        assert_eq!(day_of_name(&name(day)), Some(day));
-        assert_eq!(day_of_name("sample_default"), None);
+    fn names_are_times() {
+        let at = Timestamp::from_ns(1_795_305_599_999_999_999);
+        for (table, name, seconds) in [
+            (RAW, "sample_2026112123", 3_600),
+            (BLOCKS, "sample_block_20261121", 86_400),
+            (HOURS, "rollup_hour_202611", 30 * 86_400),
+        ] {
+            assert_eq!(table.name_at(at), name);
+            let (start, end) = table.range_of(name).unwrap();
+            assert!(start <= at && at < end, "{name}");
+            assert_eq!(end - start, Span::from_secs(seconds));
+        }
+        assert!(RAW.range_of("sample_20261121").is_some(), "a day, of an earlier release");
+        assert_eq!(RAW.range_of("sample_default"), None);
+        assert_eq!(RAW.range_of("sample_late"), None);
     }
 }

@@ -14,3 +14,4 @@ mod sql_users;
 mod stop;
 mod support;
 mod views;
+mod tiers;

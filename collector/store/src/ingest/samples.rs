@@ -1,26 +1,62 @@
+use std::collections::BTreeSet;
+
 use sqlx::PgConnection;
 use timebase::{Bounds, Ppb, Report, Span, Timestamp, Utc};
 
+use crate::copy::{self, HEADER, POSTGRES_EPOCH_US, TRAILER, int2, int4, int8};
+use crate::tiers::{HOUR, Marks, floor};
+use crate::time;
+
 use super::{Fresh, numbers};
 
-/// COPY text that names the columns in the order of [`row`].
-const COPY: &str = "COPY store.sample (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, \
-                    offset_ns, sigma_ns, frequency_ppb, boot_no, steps, state, sources_used, stray_ns, \
-                    rate_margin_ppb) \
-                    FROM STDIN (FORMAT binary)";
-const COLUMNS: i16 = 16;
-/// Signature, flags and length of extensions (PostgreSQL manual, COPY, "Binary Format").
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
-/// 2000-01-01, where `timestamptz` counts from, in µs since 1970.
-const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+/// The columns in the order of [`row`].
+const COLUMNS: &str = "host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, \
+                       offset_ns, sigma_ns, frequency_ppb, boot_no, steps, state, sources_used, stray_ns, \
+                       rate_margin_ppb";
+const FIELDS: i16 = 16;
 /// A row with every column set.
 const ROW_BYTES: usize = 176;
 
-/// Appends the samples. COPY costs a third of what INSERT does.
-pub(super) async fn copy(
+/// Appends the samples: those of hours that are sealed to a table of their own, where they wait to be
+/// repacked, and a note that rollups lack what is older than these reach.
+pub(super) async fn store(
     connection: &mut PgConnection,
     fresh: &[Fresh<'_>],
+) -> Result<(), sqlx::Error> {
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let marks = Marks::for_writing(&mut *connection).await?;
+    let (late, timely): (Vec<&Fresh<'_>>, Vec<_>) =
+        fresh.iter().partition(|f| f.dated.ref_time < marks.sealed_until);
+    copy(connection, "sample", &timely).await?;
+    copy(connection, "sample_late", &late).await?;
+    let rolled_up = marks.sealed_until.max(marks.minutes_sealed);
+    let dirty: BTreeSet<_> = fresh
+        .iter()
+        .filter(|f| f.dated.ref_time < rolled_up)
+        .map(|f| (f.batch.host, floor(f.dated.ref_time, HOUR)))
+        .collect();
+    if dirty.is_empty() {
+        return Ok(());
+    }
+    let (hosts, hours): (Vec<i64>, Vec<_>) =
+        dirty.into_iter().map(|(host, hour)| (host, time::to_sql(hour))).unzip();
+    sqlx::query!(
+        "INSERT INTO store.rollup_dirty (host_id, hour) SELECT * FROM unnest($1::int8[], $2::timestamptz[])",
+        &hosts,
+        &hours as _
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// COPY costs a third of what INSERT does.
+async fn copy(
+    connection: &mut PgConnection,
+    table: &str,
+    fresh: &[&Fresh<'_>],
 ) -> Result<(), sqlx::Error> {
     if fresh.is_empty() {
         return Ok(());
@@ -31,7 +67,8 @@ pub(super) async fn copy(
         row(&mut data, sample);
     }
     data.extend_from_slice(&TRAILER);
-    let mut copy = connection.copy_in_raw(COPY).await?;
+    let command = format!("COPY store.{table} ({COLUMNS}) FROM STDIN (FORMAT binary)");
+    let mut copy = connection.copy_in_raw(&command).await?;
     match copy.send(data).await {
         Ok(_) => copy.finish().await.map(drop),
         Err(error) => {
@@ -44,7 +81,7 @@ pub(super) async fn copy(
 
 fn row(data: &mut Vec<u8>, sample: &Fresh<'_>) {
     let report = &sample.dated.report;
-    data.extend_from_slice(&COLUMNS.to_be_bytes());
+    data.extend_from_slice(&FIELDS.to_be_bytes());
     int8(data, sample.batch.host);
     int8(data, micros(sample.dated.ref_time));
     int8(data, i64::try_from(report.seq.0).unwrap_or(i64::MAX));
@@ -90,34 +127,10 @@ fn micros(at: Timestamp<Utc>) -> i64 {
     at.as_ns().div_euclid(1_000) - POSTGRES_EPOCH_US
 }
 
-fn int8(data: &mut Vec<u8>, value: i64) {
-    field(data, &value.to_be_bytes());
-}
-
-fn int4(data: &mut Vec<u8>, value: i32) {
-    field(data, &value.to_be_bytes());
-}
-
-fn int2(data: &mut Vec<u8>, value: i16) {
-    field(data, &value.to_be_bytes());
-}
-
 fn optional(data: &mut Vec<u8>, value: Option<i64>) {
-    match value {
-        Some(value) => int8(data, value),
-        None => data.extend_from_slice(&(-1i32).to_be_bytes()),
-    }
+    copy::optional(data, value.map(i64::to_be_bytes));
 }
 
 fn optional_int4(data: &mut Vec<u8>, value: Option<i64>) {
-    match value.and_then(|value| i32::try_from(value).ok()) {
-        Some(value) => int4(data, value),
-        None => data.extend_from_slice(&(-1i32).to_be_bytes()),
-    }
-}
-
-fn field(data: &mut Vec<u8>, bytes: &[u8]) {
-    let length = i32::try_from(bytes.len()).expect("invariant: a number has at most eight bytes");
-    data.extend_from_slice(&length.to_be_bytes());
-    data.extend_from_slice(bytes);
+    copy::optional(data, value.and_then(|value| i32::try_from(value).ok()).map(i32::to_be_bytes));
 }

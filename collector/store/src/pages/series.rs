@@ -35,14 +35,11 @@ impl Store {
         sqlx::query_as!(
             Bucket,
             r#"
-            SELECT max(m.ref_time) AS "at!: At", min(m.lo_ns) AS "lo_ns?", max(m.hi_ns) AS "hi_ns?",
-                   (array_agg(m.offset_ns ORDER BY m.ref_time DESC, m.seq DESC))[1] AS "offset_ns?",
-                   m.boot_no AS "boot_no!", m.steps AS "steps!"
-            FROM store.sample m
-            WHERE m.host_id = (SELECT host_id FROM store.host WHERE host_uuid = $1)
-              AND m.ref_time > now() - make_interval(secs => $2) AND m.ref_time <= now()
-            GROUP BY floor(extract(epoch FROM m.ref_time)::float8 / $3), m.boot_no, m.steps
-            ORDER BY 1, m.boot_no, m.steps
+            SELECT h.last_at AS "at!: At", h.lo_ns AS "lo_ns?", h.hi_ns AS "hi_ns?",
+                   h.offset_ns AS "offset_ns?", h.boot_no AS "boot_no!", h.steps AS "steps!"
+            FROM store.history((SELECT host_id FROM store.host WHERE host_uuid = $1),
+                               now() - make_interval(secs => $2), now() + interval '1 microsecond', $3) h
+            ORDER BY 1, 5, 6
             "#,
             host_uuid,
             range_s,

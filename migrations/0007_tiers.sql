@@ -1,0 +1,505 @@
+-- The tiers of the store. Samples are raw at first; an hour that is over is repacked into blocks (one row per
+-- host, hour and clock epoch) and its raw partition dropped. Rollups of a minute and of an hour keep extremes.
+--
+-- A sample is in one place only: `sample` from tier_mark.closed_until on, `sample_block` before, and
+-- `sample_late` what came after its hour was sealed. `store.samples` reads all three.
+
+-- How far each tier reaches; one row. 1970: not at all.
+CREATE TABLE store.tier_mark (
+    one            bool PRIMARY KEY DEFAULT true CHECK (one),
+    sealed_until   timestamptz NOT NULL DEFAULT 'epoch',  -- older samples are written to sample_late
+    closed_until   timestamptz NOT NULL DEFAULT 'epoch',  -- older rows of sample are in blocks: read no more
+    minutes_sealed timestamptz NOT NULL DEFAULT 'epoch',  -- older samples correct rollups (rollup_dirty)
+    minutes_until  timestamptz NOT NULL DEFAULT 'epoch',  -- rollup_minute is whole up to here
+    hours_until    timestamptz NOT NULL DEFAULT 'epoch',  -- rollup_hour is whole up to here
+    samples_from   timestamptz NOT NULL DEFAULT 'epoch',  -- older samples have been dropped
+    minutes_from   timestamptz NOT NULL DEFAULT 'epoch'   -- older minutes have been dropped
+);
+INSERT INTO store.tier_mark DEFAULT VALUES;
+
+-- For writers of samples: the marks hold until the transaction ends. plpgsql, because each of its statements has
+-- a snapshot of its own: the marks are read when the lock is held, not before.
+CREATE FUNCTION store.marks_for_writing() RETURNS store.tier_mark LANGUAGE plpgsql VOLATILE AS $$
+DECLARE mark store.tier_mark;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(8390321640741431633);
+    SELECT m.* INTO mark FROM store.tier_mark m;
+    RETURN mark;
+END $$;
+
+-- The rollup of a minute finds its rows by time.
+CREATE INDEX sample_by_time ON store.sample USING brin (ref_time) WITH (pages_per_range = 32);
+
+CREATE TABLE store.sample_late (LIKE store.sample INCLUDING DEFAULTS, PRIMARY KEY (host_id, ref_time, boot_no, seq));
+
+-- Every sample of a block has its ref_time within the hour. first_ and last_ are by seq; within an epoch
+-- seq, raw_ns and host_ns rise together, so the block with a host clock's reading is found among the host's
+-- blocks by `first_host_ns <= x` (key order: host_id, hour, so from an hour that is known or guessed), and the
+-- sample within it by store.block_place. Samples that came late are in a block of their own beside.
+CREATE TABLE store.sample_block (
+    host_id       int8 NOT NULL,
+    hour          timestamptz NOT NULL,
+    first_seq     int8 NOT NULL,
+    last_seq      int8 NOT NULL,
+    first_ref     timestamptz NOT NULL,
+    last_ref      timestamptz NOT NULL,
+    first_host_ns int8 NOT NULL,
+    last_host_ns  int8 NOT NULL,
+    first_raw_ns  int8 NOT NULL,
+    last_raw_ns   int8 NOT NULL,
+    boot_no       int4 NOT NULL,
+    steps         int4 NOT NULL,
+    n             int4 NOT NULL,              -- samples
+    data          bit varying NOT NULL,       -- layout: collector/store/src/block.rs
+    PRIMARY KEY (host_id, hour, boot_no, steps, first_seq)
+) PARTITION BY RANGE (hour);
+-- What is packed does not compress.
+ALTER TABLE store.sample_block ALTER data SET STORAGE EXTERNAL;
+
+-- Decoding ---------------------------------------------------------------------------------------------
+
+-- Per column of the block, in its order: width of a residual (null: all values are null), base, slope, where
+-- presence bits begin (0: none is null), where residuals begin. Places count from 1.
+CREATE FUNCTION store.block_heads(data bit varying, n int4, OUT w int4[], OUT base int8[], OUT slope int8[],
+                                  OUT present int4[], OUT at int4[])
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE p int4 := 1; nulls int4; len int4; mixed bool[];
+BEGIN
+    FOR c IN 1..13 LOOP
+        nulls := substring(data FROM p FOR 2)::int4;
+        p := p + 2;
+        mixed[c] := nulls = 2;
+        w[c] := NULL; base[c] := 0; slope[c] := 0;
+        CONTINUE WHEN nulls = 1;
+        w[c] := substring(data FROM p FOR 7)::int4;
+        len := substring(data FROM p + 7 FOR 7)::int4;
+        p := p + 14;
+        IF len > 0 THEN base[c] := substring(data FROM p FOR len)::int8 << (64 - len) >> (64 - len); END IF;
+        p := p + len;
+        len := substring(data FROM p FOR 7)::int4;
+        p := p + 7;
+        IF len > 0 THEN slope[c] := substring(data FROM p FOR len)::int8 << (64 - len) >> (64 - len); END IF;
+        p := p + len;
+    END LOOP;
+    FOR c IN 1..13 LOOP
+        present[c] := 0; at[c] := p;
+        CONTINUE WHEN w[c] IS NULL;
+        IF mixed[c] THEN present[c] := p; p := p + n; END IF;
+        at[c] := p;
+        p := p + n * w[c];
+    END LOOP;
+END $$;
+
+-- One value, less what other columns tell of it. A line over the raw clock is in units of 2^20 ns, its slope
+-- has 22 binary places.
+CREATE FUNCTION store.block_value(data bit varying, w int4, base int8, slope int8, present int4, at int4, k int4,
+                                  raw int8, first_raw int8)
+RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN w IS NULL OR present > 0 AND get_bit(data, present - 1 + k) = 0 THEN NULL
+                ELSE base + substring(data FROM at + k * w FOR w)::int8
+                     + CASE WHEN slope = 0 THEN 0 ELSE slope * ((raw - first_raw) >> 20) >> 22 END END
+$$;
+
+CREATE FUNCTION store.block_samples(block store.sample_block, first int4 DEFAULT 0, last int4 DEFAULT NULL)
+RETURNS SETOF store.sample LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 360
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$  -- fleet.samples calls it for its reader
+DECLARE
+    -- A copy in memory: every use of the stored one would fetch it anew.
+    d bit varying := block.data || B'';
+    w int4[]; b int8[]; s int8[]; p int4[]; a int4[];
+    seq0 int8 := block.first_seq; raw0 int8 := block.first_raw_ns;
+BEGIN
+    SELECT h.w, h.base, h.slope, h.present, h.at INTO w, b, s, p, a FROM store.block_heads(d, block.n) h;
+    RETURN QUERY
+    -- OFFSET 0 keeps the steps apart: each value is computed once. Width 64: the value as it is.
+    SELECT block.host_id,
+           timestamptz '2000-01-01 00:00:00+00' + (v.ref / 86400000000) * interval '24 hours'
+               + (v.ref % 86400000000) * interval '1 microsecond',
+           v.seq, v.host, v.raw, v.lo,
+           CASE WHEN w[7] = 64 OR v.hi_rest IS NULL THEN v.hi_rest
+                ELSE (2 * coalesce(v.off, 0) - coalesce(v.lo, 0)) + v.hi_rest END,
+           v.off, v.sigma, v.freq, block.boot_no, block.steps, v.state::int2, v.used::int2,
+           v.stray::int4, v.margin::int4
+    FROM (
+        SELECT q.seq, q.raw,
+               CASE WHEN w[3] = 64 THEN 0 ELSE q.raw END
+                   + store.block_value(d, w[3], b[3], s[3], p[3], a[3], q.k, q.raw, raw0) AS host,
+               CASE WHEN w[4] = 64 THEN 0 ELSE q.raw / 1000 END
+                   + store.block_value(d, w[4], b[4], s[4], p[4], a[4], q.k, q.raw, raw0) AS ref,
+               q.off,
+               CASE WHEN w[6] = 64 THEN q.lo_rest ELSE coalesce(q.off, 0) - q.lo_rest END AS lo,
+               store.block_value(d, w[7], b[7], s[7], p[7], a[7], q.k, q.raw, raw0) AS hi_rest,
+               store.block_value(d, w[8], b[8], s[8], p[8], a[8], q.k, q.raw, raw0) AS sigma,
+               store.block_value(d, w[9], b[9], s[9], p[9], a[9], q.k, q.raw, raw0) AS freq,
+               store.block_value(d, w[10], b[10], s[10], p[10], a[10], q.k, q.raw, raw0) AS stray,
+               store.block_value(d, w[11], b[11], s[11], p[11], a[11], q.k, q.raw, raw0) AS margin,
+               store.block_value(d, w[12], b[12], s[12], p[12], a[12], q.k, q.raw, raw0) AS state,
+               store.block_value(d, w[13], b[13], s[13], p[13], a[13], q.k, q.raw, raw0) AS used
+        FROM (
+            SELECT r.k, r.seq, r.raw,
+                   store.block_value(d, w[5], b[5], s[5], p[5], a[5], r.k, r.raw, raw0) AS off,
+                   store.block_value(d, w[6], b[6], s[6], p[6], a[6], r.k, r.raw, raw0) AS lo_rest
+            FROM (
+                SELECT t.k, t.seq,
+                       b[2] + substring(d FROM a[2] + t.k * w[2] FOR w[2])::int8
+                       + CASE WHEN s[2] = 0 THEN 0 ELSE s[2] * (t.seq - seq0) END AS raw
+                FROM (
+                    SELECT k, b[1] + substring(d FROM a[1] + k * w[1] FOR w[1])::int8
+                              + CASE WHEN s[1] = 0 THEN 0 ELSE s[1] * k END AS seq
+                    FROM generate_series(greatest(first, 0), least(coalesce(last, block.n - 1), block.n - 1)) k
+                    OFFSET 0
+                ) t OFFSET 0
+            ) r OFFSET 0
+        ) q OFFSET 0
+    ) v;
+END $$;
+
+-- The place of the last sample whose host clock showed at most this; -1: all of them showed more.
+CREATE FUNCTION store.block_place(block store.sample_block, local_ns int8) RETURNS int4
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    d bit varying; w int4[]; b int8[]; s int8[]; p int4[]; a int4[];
+    low int4 := -1; high int4 := block.n; k int4; seq int8; raw int8; host int8;
+BEGIN
+    IF local_ns < block.first_host_ns THEN RETURN -1; END IF;
+    IF local_ns >= block.last_host_ns THEN RETURN block.n - 1; END IF;
+    d := block.data || B'';
+    SELECT h.w, h.base, h.slope, h.present, h.at INTO w, b, s, p, a FROM store.block_heads(d, block.n) h;
+    WHILE high - low > 1 LOOP
+        k := (low + high) / 2;
+        seq := b[1] + substring(d FROM a[1] + k * w[1] FOR w[1])::int8
+               + CASE WHEN s[1] = 0 THEN 0 ELSE s[1] * k END;
+        raw := b[2] + substring(d FROM a[2] + k * w[2] FOR w[2])::int8
+               + CASE WHEN s[2] = 0 THEN 0 ELSE s[2] * (seq - block.first_seq) END;
+        host := CASE WHEN w[3] = 64 THEN 0 ELSE raw END
+                + store.block_value(d, w[3], b[3], s[3], p[3], a[3], k, raw, block.first_raw_ns);
+        IF host <= local_ns THEN low := k; ELSE high := k; END IF;
+    END LOOP;
+    RETURN low;
+END $$;
+
+-- Every sample of a host with since <= ref_time < until, wherever it is kept, in no order.
+CREATE FUNCTION store.samples(host int8, since timestamptz, until timestamptz)
+RETURNS SETOF store.sample LANGUAGE plpgsql STABLE ROWS 360 AS $$
+DECLARE closed timestamptz; block store.sample_block;
+BEGIN
+    SELECT m.closed_until INTO closed FROM store.tier_mark m;
+    IF since < closed THEN
+        FOR block IN SELECT b.* FROM store.sample_block b
+                     WHERE b.host_id = host AND b.hour > since - interval '1 hour' AND b.hour < until
+                     ORDER BY b.hour
+        LOOP
+            RETURN QUERY SELECT s.* FROM store.block_samples(block) s
+                         WHERE s.ref_time >= since AND s.ref_time < until;
+        END LOOP;
+    END IF;
+    RETURN QUERY SELECT s.* FROM store.sample s
+                 WHERE s.host_id = host AND s.ref_time >= greatest(since, closed) AND s.ref_time < until;
+    RETURN QUERY SELECT s.* FROM store.sample_late s
+                 WHERE s.host_id = host AND s.ref_time >= since AND s.ref_time < until;
+END $$;
+
+-- Rollups ----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION store.badness(state int2) RETURNS int2 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT (ARRAY[3,1,2,4,5])[state]::int2 $$;
+CREATE FUNCTION store.state_of_badness(badness int2) RETURNS int2 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT (ARRAY[2,3,1,4,5])[badness]::int2 $$;
+-- Bounds as far apart as numbers go are no reason to fail.
+CREATE FUNCTION store.width(lo int8, hi int8) RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT CASE WHEN lo > -4611686018427387904 AND hi < 4611686018427387904 THEN hi - lo
+               WHEN lo IS NOT NULL AND hi IS NOT NULL THEN 9223372036854775807 END $$;
+CREATE FUNCTION store.magnitude(low int8, high int8) RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT greatest(high, -greatest(low, -9223372036854775807)) $$;
+
+-- One row per host and minute that has samples. Nothing is averaged: an excursion of one sample shows.
+CREATE TABLE store.rollup_minute (
+    host_id        int8 NOT NULL,
+    bucket         timestamptz NOT NULL,      -- its start
+    lo_ns          int8,                      -- least lower bound; null: no sample had a window
+    hi_ns          int8,                      -- greatest upper bound
+    widest_ns      int8,                      -- widest single window
+    offset_ns      int8,                      -- estimate of the newest sample
+    offset_min_ns  int8,
+    offset_max_ns  int8,
+    boot_no        int4 NOT NULL,             -- clock epoch of the newest sample
+    steps          int4 NOT NULL,
+    samples        int4 NOT NULL,
+    without_window int4 NOT NULL,
+    first_ms       int4 NOT NULL,             -- first sample, from the start of the bucket
+    last_ms        int4 NOT NULL,             -- last sample
+    gap_ms         int4 NOT NULL,             -- longest time between two samples of the bucket
+    epochs         int4 NOT NULL,             -- clock epochs met: more than one says step or reboot
+    worst_state    int2 NOT NULL,             -- by badness, not by number
+    sources_min    int2 NOT NULL,
+    PRIMARY KEY (host_id, bucket)
+) PARTITION BY RANGE (bucket);
+CREATE INDEX rollup_minute_by_time ON store.rollup_minute USING brin (bucket) WITH (pages_per_range = 32);
+
+CREATE TABLE store.rollup_hour (LIKE store.rollup_minute, PRIMARY KEY (host_id, bucket))
+    PARTITION BY RANGE (bucket);
+
+-- Hours of hosts whose rollups lack samples that came late. No key: writers only add, and never wait.
+CREATE TABLE store.rollup_dirty (
+    host_id int8 NOT NULL,
+    hour    timestamptz NOT NULL
+);
+
+-- The fleet in one minute, as it was known when the minute was rolled up.
+CREATE TABLE store.fleet_minute (
+    bucket        timestamptz PRIMARY KEY,
+    hosts         int4 NOT NULL,              -- with a sample in this minute
+    with_window   int4 NOT NULL,
+    offset_ns     int8[],                     -- of each host's greatest |offset|: p50, p90, p99, most
+    width_ns      int8[],                     -- of each host's widest window: p50, p90, p99, most
+    states        int4[] NOT NULL,            -- hosts by worst state, in the order of its numbers
+    extreme_hosts int8[] NOT NULL             -- farthest possible from UTC, the worst first
+);
+
+-- A host over time in buckets of this many seconds, from the tier that suits the bucket, and finer ones for what
+-- that tier has not got yet. Oldest first; one row per bucket and clock epoch.
+CREATE FUNCTION store.history(host int8, since timestamptz, until timestamptz, bucket_s float8)
+RETURNS TABLE (tier text, bucket timestamptz, first_at timestamptz, last_at timestamptz, lo_ns int8, hi_ns int8,
+               widest_ns int8, offset_ns int8, offset_min_ns int8, offset_max_ns int8, boot_no int4, steps int4,
+               samples int8, without_window int8, gap_ms int8, worst_state int2, sources_min int2)
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE mark store.tier_mark; h_end timestamptz; m_end timestamptz; m_start timestamptz; s_start timestamptz;
+BEGIN
+    SELECT m.* INTO mark FROM store.tier_mark m;
+    h_end := CASE WHEN bucket_s >= 3600 THEN mark.hours_until
+                  ELSE least(mark.hours_until, mark.minutes_from) END;
+    m_end := CASE WHEN bucket_s >= 60 THEN mark.minutes_until
+                  ELSE least(mark.minutes_until, mark.samples_from) END;
+    m_start := greatest(since, h_end);
+    s_start := greatest(m_start, m_end);
+    RETURN QUERY
+    WITH piece AS (
+        SELECT 'hour' AS tier, 3 AS rank, r.bucket + r.first_ms * interval '1 ms' AS t,
+               r.bucket + r.last_ms * interval '1 ms' AS l, r.lo_ns, r.hi_ns, r.widest_ns, r.offset_ns,
+               r.offset_min_ns, r.offset_max_ns, r.boot_no, r.steps, r.samples, r.without_window,
+               r.gap_ms::int8 AS gap_ms, r.worst_state, r.sources_min, 0::int8 AS seq
+        FROM store.rollup_hour r
+        WHERE r.host_id = host AND r.bucket > since - interval '1 hour' AND r.bucket < least(until, h_end)
+        UNION ALL
+        SELECT 'minute', 2, r.bucket + r.first_ms * interval '1 ms',
+               r.bucket + r.last_ms * interval '1 ms', r.lo_ns, r.hi_ns, r.widest_ns, r.offset_ns,
+               r.offset_min_ns, r.offset_max_ns, r.boot_no, r.steps, r.samples, r.without_window,
+               r.gap_ms, r.worst_state, r.sources_min, 0
+        FROM store.rollup_minute r
+        WHERE r.host_id = host AND r.bucket > m_start - interval '1 minute' AND r.bucket >= h_end
+          AND r.bucket < least(until, m_end)
+        UNION ALL
+        SELECT CASE WHEN s.ref_time < mark.closed_until THEN 'repacked' ELSE 'raw' END, 1, s.ref_time, s.ref_time,
+               s.lo_ns, s.hi_ns, store.width(s.lo_ns, s.hi_ns), s.offset_ns, s.offset_ns, s.offset_ns,
+               s.boot_no, s.steps, 1, (s.lo_ns IS NULL)::int4, 0, s.state, s.sources_used, s.seq
+        FROM store.samples(host, s_start, until) s
+        WHERE s_start < until
+    ), placed AS (
+        SELECT p.*, floor(extract(epoch FROM p.t)::float8 / bucket_s) AS b,
+               (extract(epoch FROM p.t - lag(p.l) OVER o) * 1000)::int8 AS since_last
+        FROM piece p WINDOW o AS (ORDER BY p.t, p.boot_no, p.seq)
+    )
+    SELECT (array_agg(p.tier ORDER BY p.rank DESC, p.tier))[1],
+           to_timestamp(p.b * bucket_s), min(p.t), max(p.l), min(p.lo_ns), max(p.hi_ns), max(p.widest_ns),
+           (array_agg(p.offset_ns ORDER BY p.l DESC, p.seq DESC))[1],
+           min(p.offset_min_ns), max(p.offset_max_ns), p.boot_no, p.steps, sum(p.samples), sum(p.without_window),
+           max(greatest(p.gap_ms, p.since_last)),
+           store.state_of_badness(max(store.badness(p.worst_state))), min(p.sources_min)
+    FROM placed p GROUP BY p.b, p.boot_no, p.steps
+    ORDER BY 4, p.boot_no, p.steps;
+END $$;
+
+-- For people -------------------------------------------------------------------------------------------
+
+-- By name, or by uuid as text; an error that says so where there is none, or several.
+CREATE FUNCTION store.host_of(host text) RETURNS int8 LANGUAGE plpgsql STABLE AS $$
+DECLARE ids int8[];
+BEGIN
+    SELECT array_agg(h.host_id) INTO ids FROM store.host h WHERE h.name = host OR h.host_uuid::text = host;
+    IF ids IS NULL THEN
+        RAISE EXCEPTION 'no host is called %', host USING HINT = 'SELECT host FROM fleet.host_now lists them';
+    ELSIF cardinality(ids) > 1 THEN
+        RAISE EXCEPTION '% hosts are called %', cardinality(ids), host
+            USING HINT = 'give host_uuid of fleet.host_now instead of the name';
+    END IF;
+    RETURN ids[1];
+END $$;
+
+CREATE OR REPLACE VIEW fleet.samples AS
+SELECT h.name AS host, m.ref_time AS sampled_at, m.offset_ns, m.lo_ns, m.hi_ns, m.sigma_ns,
+       m.frequency_ppb, store.state_word(m.state) AS state, m.sources_used,
+       m.host_ns, m.raw_ns, m.boot_no, m.steps, m.seq, h.simulated, h.host_uuid
+FROM (
+    SELECT s.* FROM store.sample s WHERE s.ref_time >= (SELECT closed_until FROM store.tier_mark)
+    UNION ALL
+    SELECT s.* FROM store.sample_late s
+    UNION ALL
+    SELECT s.* FROM store.sample_block b CROSS JOIN LATERAL store.block_samples(b) s
+) m JOIN store.host h USING (host_id);
+COMMENT ON VIEW fleet.samples IS 'Every stored sample. Restrict the host. Samples older than some hours are unpacked first, all of the host''s: for a stretch of time fleet.samples_of(host, from, to) is much faster.';
+
+CREATE FUNCTION fleet.samples_of(host text, since timestamptz, until timestamptz) RETURNS SETOF fleet.samples
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE id int8 := store.host_of(host);
+BEGIN
+    RETURN QUERY
+    SELECT h.name, m.ref_time, m.offset_ns, m.lo_ns, m.hi_ns, m.sigma_ns, m.frequency_ppb,
+           store.state_word(m.state), m.sources_used, m.host_ns, m.raw_ns, m.boot_no, m.steps, m.seq,
+           h.simulated, h.host_uuid
+    FROM store.samples(id, since, until) m JOIN store.host h ON h.host_id = id
+    ORDER BY m.ref_time, m.boot_no, m.seq;
+END $$;
+COMMENT ON FUNCTION fleet.samples_of(text, timestamptz, timestamptz) IS 'Every sample of a host (name, or uuid as text) with since <= sampled_at < until, oldest first; columns as fleet.samples.';
+
+CREATE FUNCTION fleet.host_history(host text, since timestamptz, until timestamptz DEFAULT now(),
+                                   points int4 DEFAULT 600)
+RETURNS TABLE (bucket timestamptz, bucket_length interval, tier text, lo_ns int8, hi_ns int8, widest_ns int8,
+               offset_ns int8, offset_min_ns int8, offset_max_ns int8, worst_state text, samples int8,
+               without_window int8, longest_gap interval, sources_min int2, boot_no int4, steps int4)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE id int8 := store.host_of(host); s float8;
+BEGIN
+    IF points < 1 OR points > 100000 THEN
+        RAISE EXCEPTION 'points must be from 1 to 100000, not %', points;
+    END IF;
+    IF until <= since THEN
+        RAISE EXCEPTION 'until must be later than since';
+    END IF;
+    s := extract(epoch FROM until - since)::float8 / points;
+    -- Whole units of the tier that it is taken from, so that a bucket is made of whole ones.
+    s := CASE WHEN s > 3600 THEN ceil(s / 3600) * 3600
+              WHEN s > 60 THEN ceil(s / 60) * 60
+              ELSE greatest(ceil(s), 1) END;
+    RETURN QUERY
+    SELECT h.bucket, s * interval '1 second', h.tier, h.lo_ns, h.hi_ns, h.widest_ns, h.offset_ns, h.offset_min_ns,
+           h.offset_max_ns, store.state_word(h.worst_state), h.samples, h.without_window,
+           h.gap_ms * interval '1 ms', h.sources_min, h.boot_no, h.steps
+    FROM store.history(id, since, until, s) h;
+END $$;
+COMMENT ON FUNCTION fleet.host_history(text, timestamptz, timestamptz, int4) IS 'A host (name, or uuid as text) over time in about so many buckets, oldest first; one row per bucket and clock epoch. It is taken from samples, minutes or hours as the span needs; tier says which: raw, repacked, minute, hour. Extremes are kept: lo_ns is the least, hi_ns the greatest and widest_ns the widest of all samples of the bucket, worst_state the worst, offset_ns the newest estimate, longest_gap the longest time without a sample that ended in the bucket.';
+
+CREATE FUNCTION fleet.coverage(since timestamptz DEFAULT now() - interval '24 hours',
+                               until timestamptz DEFAULT now(), longer_than interval DEFAULT '5 minutes',
+                               of_host text DEFAULT NULL)
+RETURNS TABLE (host text, gap_from timestamptz, gap_to timestamptz, length interval, reason text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE mark store.tier_mark; id int8 := CASE WHEN of_host IS NOT NULL THEN store.host_of(of_host) END;
+BEGIN
+    IF longer_than < interval '1 minute' THEN
+        RAISE EXCEPTION 'longer_than must be a minute or more: gaps are found by minutes';
+    END IF;
+    SELECT m.* INTO mark FROM store.tier_mark m;
+    RETURN QUERY
+    WITH stretch AS (
+        SELECT r.host_id, r.bucket + r.first_ms * interval '1 ms' AS f,
+               r.bucket + r.last_ms * interval '1 ms' AS l
+        FROM store.rollup_minute r
+        WHERE r.bucket > since - interval '1 minute' AND r.bucket < least(until, mark.minutes_until)
+          AND (id IS NULL OR r.host_id = id)
+        UNION ALL
+        SELECT s.host_id, min(s.ref_time), max(s.ref_time) FROM store.sample s
+        WHERE s.ref_time >= greatest(since, mark.minutes_until) AND s.ref_time < until
+          AND (id IS NULL OR s.host_id = id)
+        GROUP BY s.host_id
+        UNION ALL
+        -- From the beginning asked for, or from the enrolment, and to the end.
+        SELECT h.host_id, e.at, e.at FROM store.host h
+        CROSS JOIN LATERAL (VALUES (greatest(since, h.enrolled_at)), (until)) e (at)
+        WHERE h.enrolled_at < until AND h.revoked_at IS NULL AND (id IS NULL OR h.host_id = id)
+    ), gap AS (
+        SELECT s.host_id, lag(s.l) OVER o AS f, s.f AS t FROM stretch s
+        WINDOW o AS (PARTITION BY s.host_id ORDER BY s.f, s.l)
+    )
+    SELECT h.name, g.f, g.t, g.t - g.f,
+           (SELECT string_agg(DISTINCT e.kind, ', ') FROM store.event e
+            WHERE e.host_id = g.host_id AND e.ref_time > g.f - interval '1 minute'
+              AND e.ref_time <= g.t + interval '1 minute'
+              AND e.kind IN ('reboot', 'restart', 'suspend', 'dropped'))
+    FROM gap g JOIN store.host h ON h.host_id = g.host_id
+    WHERE g.t - g.f > longer_than
+    ORDER BY h.name, g.f;
+END $$;
+COMMENT ON FUNCTION fleet.coverage(timestamptz, timestamptz, interval, text) IS 'Stretches without a sample longer than longer_than, of one host or of all: host, gap_from, gap_to, length, and reason, the kinds of event beside it that explain a gap (reboot, restart, suspend, dropped); null: nothing tells. The last one of a host that is silent ends at until.';
+
+CREATE VIEW fleet.fleet_history AS
+SELECT m.bucket, m.hosts, m.with_window,
+       m.offset_ns[1] AS offset_p50_ns, m.offset_ns[2] AS offset_p90_ns,
+       m.offset_ns[3] AS offset_p99_ns, m.offset_ns[4] AS offset_max_ns,
+       m.width_ns[1] AS width_p50_ns, m.width_ns[2] AS width_p90_ns,
+       m.width_ns[3] AS width_p99_ns, m.width_ns[4] AS width_max_ns,
+       m.states[1] AS starting, m.states[2] AS synchronised, m.states[3] AS holdover,
+       m.states[4] AS free_running, m.states[5] AS stepped,
+       ARRAY(SELECT h.name FROM unnest(m.extreme_hosts) WITH ORDINALITY x (host_id, place)
+             JOIN store.host h USING (host_id) ORDER BY x.place) AS extreme_hosts
+FROM store.fleet_minute m;
+COMMENT ON VIEW fleet.fleet_history IS 'The fleet minute by minute, as known when the minute was rolled up; samples that came later correct host_history, not this.';
+COMMENT ON COLUMN fleet.fleet_history.bucket IS 'Start of the minute.';
+COMMENT ON COLUMN fleet.fleet_history.hosts IS 'Hosts with a sample in it.';
+COMMENT ON COLUMN fleet.fleet_history.with_window IS 'Of these, hosts with a window.';
+COMMENT ON COLUMN fleet.fleet_history.offset_p50_ns IS 'Median over the hosts of each one''s greatest |offset| in the minute.';
+COMMENT ON COLUMN fleet.fleet_history.offset_p90_ns IS '90th percentile of the same.';
+COMMENT ON COLUMN fleet.fleet_history.offset_p99_ns IS '99th percentile of the same.';
+COMMENT ON COLUMN fleet.fleet_history.offset_max_ns IS 'Greatest of the same.';
+COMMENT ON COLUMN fleet.fleet_history.width_p50_ns IS 'Median over the hosts of each one''s widest window in the minute.';
+COMMENT ON COLUMN fleet.fleet_history.width_p90_ns IS '90th percentile of the same.';
+COMMENT ON COLUMN fleet.fleet_history.width_p99_ns IS '99th percentile of the same.';
+COMMENT ON COLUMN fleet.fleet_history.width_max_ns IS 'Widest of the same.';
+COMMENT ON COLUMN fleet.fleet_history.starting IS 'Hosts whose worst state in the minute was starting.';
+COMMENT ON COLUMN fleet.fleet_history.synchronised IS 'Hosts that were synchronised all through.';
+COMMENT ON COLUMN fleet.fleet_history.holdover IS 'Hosts whose worst state was holdover.';
+COMMENT ON COLUMN fleet.fleet_history.free_running IS 'Hosts whose worst state was free-running.';
+COMMENT ON COLUMN fleet.fleet_history.stepped IS 'Hosts whose clock was stepped.';
+COMMENT ON COLUMN fleet.fleet_history.extreme_hosts IS 'The hosts that may have been farthest from UTC, the worst first.';
+
+-- Size -------------------------------------------------------------------------------------------------
+
+-- What is kept for how long, as configured: written by the collector when it starts.
+CREATE TABLE store.tier (
+    tier   text PRIMARY KEY,                  -- raw, late, samples, minutes, hours, events
+    parent text NOT NULL,                     -- its table in schema store
+    keep   interval NOT NULL
+);
+
+-- Bytes with indexes and TOAST. Growth is that of the newest partition that a whole day (or month) fills; raw
+-- samples and late ones come and go, they do not grow.
+CREATE VIEW fleet.storage AS
+SELECT t.tier, t.keep, s.bytes, s.partitions, s.rows_estimate, g.bytes_per_day,
+       CASE WHEN t.tier IN ('raw', 'late') THEN s.bytes
+            ELSE (g.bytes_per_day * extract(epoch FROM t.keep) / 86400)::int8 END AS bytes_at_retention
+FROM store.tier t
+JOIN pg_class parent ON parent.relname = t.parent
+                    AND parent.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'store')
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(pg_total_relation_size(p.relid)), 0)::int8 AS bytes, count(*) AS partitions,
+           coalesce(sum(greatest(c.reltuples, 0)), 0)::int8 AS rows_estimate
+    FROM (SELECT parent.oid WHERE parent.relkind = 'r'
+          UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = parent.oid) p (relid)
+    JOIN pg_class c ON c.oid = p.relid
+) s
+LEFT JOIN LATERAL (
+    SELECT (pg_total_relation_size(c.oid) / CASE length(d.digits) WHEN 6 THEN 30.4 ELSE 1 END)::int8 AS bytes_per_day
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    CROSS JOIN LATERAL (SELECT substring(c.relname FROM '_([0-9]+)$') AS digits) d
+    WHERE i.inhparent = parent.oid AND t.tier NOT IN ('raw', 'late')
+      AND d.digits < to_char(now() AT TIME ZONE 'UTC', CASE length(d.digits) WHEN 6 THEN 'YYYYMM' ELSE 'YYYYMMDD' END)
+      AND pg_relation_size(c.oid) > 0
+    ORDER BY d.digits DESC LIMIT 1
+) g ON true;
+COMMENT ON VIEW fleet.storage IS 'What each tier of the store takes, and will take when it is as old as it is kept.';
+COMMENT ON COLUMN fleet.storage.tier IS 'raw (samples as they came), late (samples that came after their hour was repacked), samples (repacked hours), minutes, hours (rollups), events.';
+COMMENT ON COLUMN fleet.storage.keep IS 'How long it is kept, by the collector''s configuration.';
+COMMENT ON COLUMN fleet.storage.bytes IS 'Size now, with indexes.';
+COMMENT ON COLUMN fleet.storage.partitions IS 'Tables it is made of.';
+COMMENT ON COLUMN fleet.storage.rows_estimate IS 'Rows by the database''s estimate: for samples, blocks of an hour each.';
+COMMENT ON COLUMN fleet.storage.bytes_per_day IS 'Growth by the last whole day (hours: month) that is stored; null: there is none yet.';
+COMMENT ON COLUMN fleet.storage.bytes_at_retention IS 'Size to expect once it holds as much as it is kept; null: no growth is known yet.';
+
+DO $$
+BEGIN
+    GRANT SELECT ON fleet.fleet_history, fleet.storage TO fleet_reader;
+EXCEPTION WHEN undefined_object OR insufficient_privilege THEN
+    NULL; -- as in 0002: the administrator grants
+END $$;
