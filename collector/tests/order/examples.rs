@@ -9,7 +9,7 @@ use crate::world::World;
 async fn two_hosts() -> World {
     let world = World::new().await;
     world.fill(&[History::steady("ctl-3", 40_000_000), History::steady("kv-1", 0)]).await;
-    world.run("CREATE ROLE ana LOGIN IN ROLE fleet_analyst; CREATE ROLE bob LOGIN IN ROLE fleet_analyst").await;
+    world.run("DROP ROLE IF EXISTS ana, bob; CREATE ROLE ana LOGIN IN ROLE fleet_analyst; CREATE ROLE bob LOGIN IN ROLE fleet_analyst").await;
     world
 }
 
