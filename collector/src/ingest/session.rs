@@ -19,7 +19,7 @@ use super::batch::{self, Context, RefusedReport};
 use super::identity;
 use super::refusals::Refusals;
 use super::sessions::{Cut, Seat};
-use super::writer::{Outcome, Queue};
+use super::writer::{Outcome, Queues};
 use super::{Metrics, Reason};
 use crate::clock;
 
@@ -36,7 +36,7 @@ pub(super) type Outgoing = mpsc::Sender<Result<pb::CollectorMessage, Status>>;
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) store: Store,
-    pub(super) queue: Queue,
+    pub(super) queues: Queues,
     pub(super) refusals: Refusals,
     pub(super) metrics: Metrics,
     pub(super) max_batch: u32,
@@ -223,7 +223,7 @@ impl Session {
         for report in &checked.refused {
             self.count(report.reason, &format!("seq {}: {}", report.seq, report.detail));
         }
-        let outcome = self.shared.queue.put(checked.batch, bytes).await;
+        let outcome = self.shared.queues.put(checked.batch, bytes).await;
         Answer::Later { batch: number, t2: received_at, refused: checked.refused, outcome }
     }
 
