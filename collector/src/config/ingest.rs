@@ -23,6 +23,8 @@ pub struct Ingest {
     pub reports_per_second: NonZeroU32,
     /// Reports a host may send at once.
     pub burst: NonZeroU32,
+    /// Sessions and enrolments let in a second.
+    pub sessions_per_second: NonZeroU32,
     /// How many writers share the hosts, each with a transaction of its own.
     pub writers: NonZeroU8,
     /// How long a writer waits for more before it commits.

@@ -85,7 +85,7 @@ impl Server {
             store,
             queues,
             refusals,
-            metrics,
+            metrics: metrics.clone(),
             max_batch: config.max_batch.get(),
             idle: span::std(config.idle_timeout),
             drain: drain.clone(),
@@ -93,7 +93,7 @@ impl Server {
         let service = Service {
             shared: Arc::new(shared),
             sessions,
-            strangers: Strangers::default(),
+            strangers: Strangers::new(config, metrics.clone()),
             tasks: tasks.clone(),
         };
         let address = at.address;

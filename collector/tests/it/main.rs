@@ -10,6 +10,7 @@ mod facts;
 mod hostile;
 mod identity;
 mod partitions;
+mod several;
 mod source_rows;
 mod sql_users;
 mod stop;
