@@ -1,6 +1,6 @@
 //! Memory of a collector per connected agent: opens many connections, each with a session that says Hello
 //! and waits, and reads what the collector's process takes. In another terminal, and for a figure to compare
-//! with, a server of the same protocol that does nothing:
+//! with, a server of the same protocol with tonic's own settings that does nothing:
 //!
 //!     cargo run --release -p collector --example idle_agents -- plain-server 127.0.0.1:4471
 //!     cargo run --release -p collector --example idle_agents -- \
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use fleet_proto::RETRY_AFTER_MS;
 use fleet_proto::pb;
 use fleet_proto::pb::agent_message::Message as FromAgent;
 use fleet_proto::pb::collector_message::Message as ToAgent;
@@ -47,7 +48,7 @@ enum Command {
         #[arg(long, default_value_t = 10_000)]
         sessions: usize,
     },
-    /// Serve the protocol with tonic as it comes, and do nothing
+    /// Serve the protocol with tonic's own settings, and do nothing
     PlainServer {
         /// Where
         listen: SocketAddr,
@@ -79,7 +80,12 @@ async fn connect(collector: String, join_token: &str, pid: u32, sessions: usize)
             host_id: host.as_bytes().to_vec(),
             host: Some(info(number)),
         };
-        let reply = client.enrol(request).await.context("cannot enrol")?.into_inner();
+        let reply = loop {
+            match client.enrol(request.clone()).await {
+                Ok(reply) => break reply.into_inner(),
+                Err(refused) => come_back(&refused).await.context("cannot enrol")?,
+            }
+        };
         hosts.push((number, host, reply.credential));
     }
     let before = resident_bytes(pid)?;
@@ -118,19 +124,32 @@ async fn session(
 ) -> Result<Open> {
     let address = Ipv4Addr::new(127, 0, 1, u8::try_from(1 + number / PER_ADDRESS)?);
     let channel = endpoint.local_address(Some(IpAddr::V4(address))).connect().await?;
-    let (outgoing, messages) = mpsc::channel(1);
     let hello = pb::Hello {
         host_id: host.as_bytes().to_vec(),
         boot_id: host.as_bytes().to_vec(),
         host: Some(info(number)),
     };
-    outgoing.send(pb::AgentMessage { message: Some(FromAgent::Hello(hello)) }).await?;
-    let mut request = Request::new(ReceiverStream::new(messages));
-    request.metadata_mut().insert("authorization", format!("Bearer {credential}").parse()?);
-    let mut incoming = IngestClient::new(channel.clone()).session(request).await?.into_inner();
+    let (outgoing, mut incoming) = loop {
+        let (outgoing, messages) = mpsc::channel(1);
+        outgoing.send(pb::AgentMessage { message: Some(FromAgent::Hello(hello.clone())) }).await?;
+        let mut request = Request::new(ReceiverStream::new(messages));
+        request.metadata_mut().insert("authorization", format!("Bearer {credential}").parse()?);
+        match IngestClient::new(channel.clone()).session(request).await {
+            Ok(opened) => break (outgoing, opened.into_inner()),
+            Err(refused) => come_back(&refused).await?,
+        }
+    };
     let first = incoming.message().await?.and_then(|message| message.message);
     ensure!(matches!(first, Some(ToAgent::Welcome(_))), "no Welcome came but {first:?}");
     Ok((outgoing, incoming, channel))
+}
+
+/// Waits as the collector told, or gives up if it told nothing.
+async fn come_back(refused: &Status) -> Result<()> {
+    let told = refused.metadata().get(RETRY_AFTER_MS).and_then(|text| text.to_str().ok());
+    let Some(Ok(ms)) = told.map(str::parse) else { bail!("{refused}") };
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    Ok(())
 }
 
 fn info(number: usize) -> pb::HostInfo {
