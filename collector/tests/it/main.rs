@@ -15,5 +15,5 @@ mod source_rows;
 mod sql_users;
 mod stop;
 mod support;
-mod views;
 mod tiers;
+mod views;
