@@ -2,6 +2,6 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=fleet");
     let files = protox::compile(["fleet/v1/ingest.proto"], ["."])?;
-    tonic_prost_build::configure().compile_fds(files)?;
+    tonic_prost_build::configure().codec_path("crate::codec::SmallBuffers").compile_fds(files)?;
     Ok(())
 }

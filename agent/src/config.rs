@@ -26,6 +26,8 @@ pub const DEFAULT: &str = include_str!("../agent.default.toml");
 /// Report intervals outside of this make no sense: more often loads the fleet, more rarely makes the
 /// collector call the host silent.
 const REPORT_INTERVAL: std::ops::RangeInclusive<Span> = Span::SECOND..=Span::from_secs(600);
+/// Rarer, and nobody would call it reporting.
+const BURST_INTERVAL: std::ops::RangeInclusive<Span> = Span::SECOND..=Span::from_secs(3_600);
 /// Differentiated services code points have six bits.
 const DSCP: std::ops::RangeInclusive<u8> = 0..=63;
 /// A network interface's name is shorter than the kernel's IFNAMSIZ.
@@ -57,6 +59,8 @@ pub struct Config {
     pub join_token_file: Option<PathBuf>,
     #[serde(with = "text::span")]
     pub report_interval: Span,
+    #[serde(with = "text::span_or_off")]
+    pub burst_interval: Option<Span>,
     pub spool_bytes: u64,
     pub labels: BTreeMap<String, String>,
     pub ntp: Ntp,
@@ -218,6 +222,9 @@ impl Config {
         let wrong = |key, problem: String| Err(ConfigError::Value { key, problem });
         if !REPORT_INTERVAL.contains(&self.report_interval) {
             return wrong("report-interval", "must be from 1 s to 10 min".to_owned());
+        }
+        if self.burst_interval.is_some_and(|every| !BURST_INTERVAL.contains(&every)) {
+            return wrong("burst-interval", "must be \"off\" or from 1 s to 1 h".to_owned());
         }
         if self.spool_bytes < SPOOL_LEAST {
             return wrong("spool-bytes", format!("must be at least {SPOOL_LEAST}"));

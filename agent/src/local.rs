@@ -75,6 +75,7 @@ impl Knowledge {
         view.discipline = DisciplineView::of(*self.steering.borrow());
         view.uplink = self.uplink.as_ref().map(|state| match &*state.borrow() {
             UplinkState::Connected => "connected".to_owned(),
+            UplinkState::Resting => "resting: everything is delivered".to_owned(),
             UplinkState::Down(why) => format!("down: {why}"),
             UplinkState::Denied(why) => format!("denied: {why}"),
         });

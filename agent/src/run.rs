@@ -30,7 +30,7 @@ use crate::sys::alarm::Alarm;
 use crate::sys::route::Route;
 use crate::sys::{clock, memory};
 use crate::timekeeper::{self, Settings, TimeMetrics, Wires};
-use crate::uplink::{Reporter, Uplink, UplinkMetrics, UplinkState, collector_endpoint};
+use crate::uplink::{Burst, Reporter, Uplink, UplinkMetrics, UplinkState, collector_endpoint};
 use crate::{discipliner, keys};
 
 /// Threads for everything that is not the time path.
@@ -228,7 +228,15 @@ impl Reporting {
             state,
         };
         let stop_sending = CancellationToken::new();
-        let sender = tokio::spawn(uplink.run(stop_sending.clone(), LAST_SEND));
+        let stop = stop_sending.clone();
+        let sender = match config.burst_interval {
+            None => tokio::spawn(uplink.run(stop, LAST_SEND)),
+            Some(every) => {
+                let every = Duration::from_nanos(every.as_ns().unsigned_abs());
+                let burst = Burst { endpoint, every };
+                tokio::spawn(uplink.run_in_bursts(burst, stop, LAST_SEND))
+            }
+        };
         let state = shown;
         Ok(Self {
             reports,

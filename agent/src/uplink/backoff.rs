@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+/// Longest wait that a collector may ask for.
+const LONGEST_TOLD: Duration = Duration::from_secs(600);
+
 /// Jittered exponential back-off: each wait is random between half and the whole of a step that
 /// doubles from `least` to `most`, so that a fleet does not come back all at once.
 #[derive(Debug)]
@@ -34,9 +37,25 @@ impl Backoff {
     }
 }
 
+/// The wait of one who was told when to come back: that, and up to a quarter more, so that those who were told
+/// the same do not come together. No collector sends an agent away for hours.
+pub(super) fn told(wait: Duration, random: u32) -> Duration {
+    let wait = wait.min(LONGEST_TOLD);
+    wait + wait.mul_f64(0.25 * f64::from(random) / f64::from(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Proves that an agent comes back no sooner than it was told, spread over a quarter more, and in the end.
+    #[test]
+    fn what_was_told_is_kept() {
+        let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+        assert_eq!(told(8 * second, 0), 8 * second);
+        assert_eq!(told(8 * second, u32::MAX), 10 * second);
+        assert_eq!(told(day, 0), LONGEST_TOLD);
+    }
 
     /// Proves that waits double up to the limit, stay within half and the whole step, and restart.
     #[test]

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use fleet_proto::RETRY_AFTER_MS;
 use fleet_proto::pb;
 use fleet_proto::pb::ingest_client::IngestClient;
 use thiserror::Error;
 use timebase::{BootId, Host, HostId, Raw, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tracing::{error, info, warn};
 
@@ -63,6 +64,8 @@ pub enum UplinkState {
     Down(String),
     /// A session is open.
     Connected,
+    /// Everything was delivered, and the connection closed until the next burst.
+    Resting,
     /// The collector lets this host not in; the text is its reason.
     Denied(String),
 }
@@ -85,6 +88,22 @@ pub struct Uplink<B, C> {
     pub metrics: UplinkMetrics,
     /// Where the state is shown.
     pub state: watch::Sender<UplinkState>,
+}
+
+/// How an uplink that is not always connected comes and goes.
+#[derive(Clone, Debug)]
+pub struct Burst {
+    /// The collector: each burst has a connection of its own.
+    pub endpoint: Endpoint,
+    /// The longest rest between two bursts.
+    pub every: Duration,
+}
+
+impl Burst {
+    /// The rest until the next burst: up to a quarter shorter, so that a fleet does not come all at once.
+    fn rest(&self, random: u32) -> Duration {
+        self.every - self.every.mul_f64(0.25 * f64::from(random) / f64::from(u32::MAX))
+    }
 }
 
 /// Why a session ended, or did not begin.
@@ -111,6 +130,13 @@ pub enum UplinkError {
 }
 
 impl UplinkError {
+    /// When the collector told us to come back.
+    fn told(&self) -> Option<Duration> {
+        let Self::Rpc(status) = self else { return None };
+        let text = status.metadata().get(RETRY_AFTER_MS)?.to_str().ok()?;
+        text.parse().ok().map(Duration::from_millis)
+    }
+
     /// Whether only a person can change the outcome.
     fn is_denial(&self) -> bool {
         match self {
@@ -154,21 +180,35 @@ fn cause(status: &Status) -> String {
 
 impl<B: Backlog, C: Credentials> Uplink<B, C> {
     /// Runs until `stop`; then sends what is left for as long as `drain` allows, if connected.
-    pub async fn run(mut self, stop: CancellationToken, drain: Duration) {
+    pub async fn run(self, stop: CancellationToken, drain: Duration) {
+        self.work(None, stop, drain).await;
+    }
+
+    /// As [`run`](Self::run), but leaves when everything is delivered, and comes back at the latest after the
+    /// burst's `every`.
+    pub async fn run_in_bursts(self, burst: Burst, stop: CancellationToken, drain: Duration) {
+        self.work(Some(burst), stop, drain).await;
+    }
+
+    async fn work(mut self, burst: Option<Burst>, stop: CancellationToken, drain: Duration) {
         let mut backoff = Backoff::new(RETRY_LEAST, RETRY_MOST);
         let random = SystemRandom::new();
         while !stop.is_cancelled() {
-            let ended = self.once(&stop, drain, &mut backoff).await;
+            let ended = self.once(burst.is_some(), &stop, drain, &mut backoff).await;
             self.metrics.connected.set(0);
-            let Err(error) = ended else { break };
-            self.metrics.failures.inc();
-            self.show(&error);
-            let wait = backoff.next(random_u32(&random));
-            // A missing token is looked for again soon: that costs the collector nothing.
-            let wait = match error {
-                UplinkError::Rpc(_) if error.is_denial() => RETRY_DENIED.max(wait),
-                UplinkError::NoJoinToken => wait.min(RETRY_TOKEN),
-                _ => wait,
+            let wait = match (ended, &burst) {
+                (Err(error), _) => {
+                    self.metrics.failures.inc();
+                    self.show(&error);
+                    wait_after(&error, &mut backoff, random_u32(&random))
+                }
+                (Ok(()), Some(burst)) => {
+                    // The old connection closes with its last user; the new one waits to be used.
+                    self.channel = burst.endpoint.connect_lazy();
+                    self.state.send_replace(UplinkState::Resting);
+                    burst.rest(random_u32(&random))
+                }
+                (Ok(()), None) => break,
             };
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -178,9 +218,11 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
         self.state.send_replace(UplinkState::Down("stopped".to_owned()));
     }
 
-    /// One attempt: enrols if needed, then holds a session until it ends. `Ok` after `stop`.
+    /// One attempt: enrols if needed, then holds a session until it ends. `Ok` after `stop`, or when
+    /// everything is delivered and the uplink was to `leave` then.
     async fn once(
         &mut self,
+        leave: bool,
         stop: &CancellationToken,
         drain: Duration,
         backoff: &mut Backoff,
@@ -192,7 +234,7 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
                 enrolled = self.enrol() => enrolled?,
             },
         };
-        self.session(credential, stop, drain, backoff).await
+        self.session(credential, leave, stop, drain, backoff).await
     }
 
     async fn enrol(&mut self) -> Result<Secret, UplinkError> {
@@ -237,9 +279,50 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
     }
 }
 
+/// How long to wait after a failure.
+fn wait_after(error: &UplinkError, backoff: &mut Backoff, random: u32) -> Duration {
+    if let Some(told) = error.told() {
+        return backoff::told(told, random);
+    }
+    let wait = backoff.next(random);
+    // A missing token is looked for again soon: that costs the collector nothing.
+    match error {
+        UplinkError::Rpc(_) if error.is_denial() => RETRY_DENIED.max(wait),
+        UplinkError::NoJoinToken => wait.min(RETRY_TOKEN),
+        _ => wait,
+    }
+}
+
 fn random_u32(random: &SystemRandom) -> u32 {
     let mut bytes = [0; 4];
     // Without randomness the jitter is lost, nothing else.
     let _ = random.fill(&mut bytes);
     u32::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::MetadataMap;
+
+    use super::*;
+
+    fn unavailable(told: Option<&str>) -> UplinkError {
+        let mut metadata = MetadataMap::new();
+        if let Some(text) = told {
+            metadata.insert(RETRY_AFTER_MS, text.parse().unwrap());
+        }
+        UplinkError::Rpc(Status::with_metadata(Code::Unavailable, "busy", metadata))
+    }
+
+    /// Proves that an agent which is told when to come back does, and that one which is not, or is told
+    /// nonsense, goes by its own back-off.
+    #[test]
+    fn the_collector_may_say_when() {
+        let mut backoff = Backoff::new(RETRY_LEAST, RETRY_MOST);
+        let mut wait = |error: &UplinkError| wait_after(error, &mut backoff, 0);
+        assert_eq!(wait(&unavailable(Some("20000"))), Duration::from_secs(20));
+        assert_eq!(wait(&unavailable(Some("250"))), Duration::from_millis(250));
+        assert_eq!(wait(&unavailable(None)), Duration::from_millis(500), "the first of its own");
+        assert_eq!(wait(&unavailable(Some("soon"))), Duration::from_secs(1));
+    }
 }

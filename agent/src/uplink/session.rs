@@ -52,6 +52,7 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
     pub(super) async fn session(
         &mut self,
         credential: Secret,
+        leave: bool,
         stop: &CancellationToken,
         drain: Duration,
         backoff: &mut Backoff,
@@ -67,7 +68,7 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
         info!(host.id = %self.reporter.host, host.name = self.reporter.info.name,
             "reporting to the collector");
         tokio::select! {
-            ended = self.deliver(&mut session, stop, backoff) => ended,
+            ended = self.deliver(&mut session, leave, stop, backoff) => ended,
             () = async { stop.cancelled().await; tokio::time::sleep(drain).await; } => Ok(()),
         }
     }
@@ -104,17 +105,18 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
         Ok(Session { outgoing, incoming, max_batch, batches: 0, witness: None })
     }
 
-    /// Sends batch after batch. `Ok` once `stop` is called and nothing is left.
+    /// Sends batch after batch. `Ok` once nothing is left and `stop` is called or it was to `leave` then.
     async fn deliver(
         &mut self,
         session: &mut Session,
+        leave: bool,
         stop: &CancellationToken,
         backoff: &mut Backoff,
     ) -> Result<(), UplinkError> {
         let mut busy = Backoff::new(RETRY_LEAST, RETRY_MOST);
         loop {
             let Some(mut batch) = self.backlog.next_batch(session.max_batch) else {
-                if stop.is_cancelled() {
+                if leave || stop.is_cancelled() {
                     return Ok(());
                 }
                 self.wait_for_reports(session, stop).await?;

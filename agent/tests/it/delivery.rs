@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use agent::spool::{Sequence, Spool};
 use agent::uplink::{
-    MemoryCredentials, Reporter, Secret, Uplink, UplinkMetrics, UplinkState, collector_endpoint,
+    Burst, MemoryCredentials, Reporter, Secret, Uplink, UplinkMetrics, UplinkState,
+    collector_endpoint,
 };
 use fleet_proto::pb;
 use timebase::{BootId, HostId, Span, Timestamp};
@@ -64,8 +65,17 @@ fn start(collector: &Collector, folder: &Folder, credentials: MemoryCredentials)
     start_over(endpoint, folder, credentials)
 }
 
-/// An uplink whose clocks count up by one at every reading.
 fn start_over(endpoint: Endpoint, folder: &Folder, credentials: MemoryCredentials) -> Running {
+    start_with(endpoint, None, folder, credentials)
+}
+
+/// An uplink whose clocks count up by one at every reading.
+fn start_with(
+    endpoint: Endpoint,
+    burst: Option<Duration>,
+    folder: &Folder,
+    credentials: MemoryCredentials,
+) -> Running {
     let (state, shown) = watch::channel(UplinkState::Down("not yet tried".to_owned()));
     let spool = Arc::new(Mutex::new(spool(folder, BOOT)));
     let (grown, metrics) = (Arc::new(Notify::new()), UplinkMetrics::default());
@@ -88,7 +98,11 @@ fn start_over(endpoint: Endpoint, folder: &Folder, credentials: MemoryCredential
         state,
     };
     let stop = CancellationToken::new();
-    let task = tokio::spawn(uplink.run(stop.clone(), Duration::from_secs(2)));
+    let drain = Duration::from_secs(2);
+    let task = match burst.map(|every| Burst { endpoint, every }) {
+        None => tokio::spawn(uplink.run(stop.clone(), drain)),
+        Some(burst) => tokio::spawn(uplink.run_in_bursts(burst, stop.clone(), drain)),
+    };
     Running { spool, grown, state: shown, metrics, stop, task }
 }
 
@@ -214,4 +228,35 @@ async fn tls_is_checked_against_the_given_authority() {
     running.emptied().await;
     assert_eq!(collector.seen().numbers(), [1, 2]);
     running.finish().await;
+}
+
+/// Proves that in bursts everything is delivered once, each burst over a connection of its own that is closed
+/// afterwards.
+#[tokio::test]
+async fn bursts_deliver_and_leave() {
+    let (collector, folder) = (Collector::start().await, Folder::new());
+    let endpoint = collector_endpoint(&collector.url(), None, false).unwrap();
+    let every = Some(Duration::from_millis(200));
+    let mut running = start_with(endpoint, every, &folder, joining());
+    for burst in 0..3_u64 {
+        running.append(burst * 100 + 1..=burst * 100 + 100);
+        running.emptied().await;
+        running.state.wait_for(|state| *state == UplinkState::Resting).await.unwrap();
+        eventually("the connection is closed", || {
+            (connections_to(collector.address.port()) == 0).then_some(())
+        })
+        .await;
+    }
+    let sent = (0..3).flat_map(|burst| burst * 100 + 1..=burst * 100 + 100);
+    assert_eq!(collector.seen().numbers(), sent.collect::<Vec<_>>());
+    assert!(collector.seen().sessions >= 3);
+    running.finish().await;
+}
+
+/// Established connections to this port of ours (proc_net_tcp(5)).
+fn connections_to(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let remote = format!(":{port:04X}");
+    let fields = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    fields.filter(|fields| fields[2].ends_with(&remote) && fields[3] == "01").count()
 }

@@ -1,6 +1,6 @@
 //! `[ingest]`: what a host may send.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU8, NonZeroU32};
 
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,11 @@ pub struct Ingest {
     pub reports_per_second: NonZeroU32,
     /// Reports a host may send at once.
     pub burst: NonZeroU32,
-    /// How long the writer waits for more before it commits.
+    /// Sessions and enrolments let in a second.
+    pub sessions_per_second: NonZeroU32,
+    /// How many writers share the hosts, each with a transaction of its own.
+    pub writers: NonZeroU8,
+    /// How long a writer waits for more before it commits.
     #[serde(with = "span")]
     pub linger: Span,
     /// After how long a silent session is closed.

@@ -14,6 +14,8 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::Metrics;
+use super::admission::{Admission, come_back};
+use crate::config::ingest::Ingest;
 use crate::{clock, secret};
 
 /// Most database connections in use for callers not yet known: a part of the pool that the writer shares.
@@ -23,18 +25,26 @@ const STRANGER_WAIT: Duration = Duration::from_secs(5);
 
 /// The turns of callers not yet known.
 #[derive(Debug)]
-pub(super) struct Strangers(Semaphore);
-
-impl Default for Strangers {
-    fn default() -> Self {
-        Self(Semaphore::new(MOST_STRANGERS))
-    }
+pub(super) struct Strangers {
+    admission: Admission,
+    turns: Semaphore,
+    metrics: Metrics,
 }
 
 impl Strangers {
+    pub(super) fn new(config: &Ingest, metrics: Metrics) -> Self {
+        let turns = Semaphore::new(MOST_STRANGERS);
+        Self { admission: Admission::new(config), turns, metrics }
+    }
+
     async fn turn(&self) -> Result<SemaphorePermit<'_>, Status> {
-        let turn = tokio::time::timeout(STRANGER_WAIT, self.0.acquire()).await;
-        let turn = turn.map_err(|_| Status::unavailable("too many callers at once; try again"))?;
+        let sent_away = |status| {
+            self.metrics.sent_away.inc();
+            status
+        };
+        self.admission.ask().map_err(sent_away)?;
+        let turn = tokio::time::timeout(STRANGER_WAIT, self.turns.acquire()).await;
+        let turn = turn.map_err(|_| sent_away(come_back(STRANGER_WAIT)))?;
         Ok(turn.expect("invariant: the semaphore is never closed"))
     }
 }

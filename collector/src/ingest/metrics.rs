@@ -18,6 +18,7 @@ pub struct Metrics {
     pub(super) duplicates: Counter,
     pub(super) enrolled: Counter,
     pub(super) unauthenticated: Counter,
+    pub(super) sent_away: Counter,
     pub(super) queued_bytes: Gauge,
     pub(super) write_failures: Counter,
     pub(super) write_seconds: Histogram,
@@ -42,6 +43,7 @@ impl Metrics {
             duplicates: Counter::default(),
             enrolled: Counter::default(),
             unauthenticated: Counter::default(),
+            sent_away: Counter::default(),
             queued_bytes: Gauge::default(),
             write_failures: Counter::default(),
             write_seconds: Histogram::new(seconds),
@@ -62,7 +64,9 @@ impl Metrics {
         r.register("hosts_enrolled", "Hosts enrolled", metrics.enrolled.clone());
         let help = "Calls without a valid token or credential";
         r.register("unauthenticated", help, metrics.unauthenticated.clone());
-        let help = "Size of the batches that wait for the writer";
+        let help = "Calls told to come back later, as too many came at once";
+        r.register("calls_sent_away", help, metrics.sent_away.clone());
+        let help = "Size of the batches that wait for the writers";
         r.register("queued_bytes", help, metrics.queued_bytes.clone());
         r.register("write_failures", "Transactions tried again", metrics.write_failures.clone());
         let help = "Seconds from the start of a transaction to its commit";

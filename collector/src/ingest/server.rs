@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::Context;
 use fleet_proto::pb::ingest_server::IngestServer;
 use store::Store;
+use store::ingest::Memory;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpIncoming;
@@ -16,7 +18,7 @@ use super::refusals::Refusals;
 use super::service::Service;
 use super::session::Shared;
 use super::sessions::Sessions;
-use super::writer::{Queue, Writer};
+use super::writer::{Queues, Writer};
 use super::{Listener, Metrics};
 use crate::app::{Role, Watch};
 use crate::config::ingest::Ingest;
@@ -41,7 +43,7 @@ pub struct Server {
     give_up: CancellationToken,
     sessions: TaskTracker,
     server: JoinHandle<()>,
-    writer: JoinHandle<()>,
+    writers: Vec<JoinHandle<()>>,
     revocations: JoinHandle<()>,
 }
 
@@ -59,25 +61,31 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let (drain, finish) = (CancellationToken::new(), CancellationToken::new());
         let give_up = CancellationToken::new();
-        let (queue, jobs) = Queue::new(metrics.clone());
+        let (queues, jobs) = Queues::new(config.writers.get().into(), metrics.clone());
         let refusals = Refusals::new(metrics.clone());
-        let writer = Writer {
-            store: store.clone(),
-            linger: span::std(config.linger),
-            refusals: refusals.clone(),
-            metrics: metrics.clone(),
-            finish: finish.clone(),
-            give_up: give_up.clone(),
-        };
+        let part = Role::Ingest.word();
+        let writers = jobs.into_iter().map(|jobs| {
+            let writer = Writer {
+                store: store.clone(),
+                memory: Memory::default(),
+                linger: span::std(config.linger),
+                refusals: refusals.clone(),
+                metrics: metrics.clone(),
+                finish: finish.clone(),
+                give_up: give_up.clone(),
+            };
+            watch.spawn(part, until_stopped(writer.run(jobs)))
+        });
+        let writers = writers.collect();
         let sessions = Sessions::new(Quota::new(config), metrics.clone());
         let every = span::std(config.revocation_check);
         let revocations = sessions.clone().watch_credentials(store.clone(), every, drain.clone());
         let tasks = TaskTracker::new();
         let shared = Shared {
             store,
-            queue,
+            queues,
             refusals,
-            metrics,
+            metrics: metrics.clone(),
             max_batch: config.max_batch.get(),
             idle: span::std(config.idle_timeout),
             drain: drain.clone(),
@@ -85,12 +93,11 @@ impl Server {
         let service = Service {
             shared: Arc::new(shared),
             sessions,
-            strangers: Strangers::default(),
+            strangers: Strangers::new(config, metrics.clone()),
             tasks: tasks.clone(),
         };
         let address = at.address;
         let server = serve(at, service, config, drain.clone())?;
-        let part = Role::Ingest.word();
         Ok(Self {
             address,
             drain,
@@ -98,7 +105,7 @@ impl Server {
             give_up,
             sessions: tasks,
             server: watch.spawn(part, server),
-            writer: watch.spawn(part, until_stopped(writer.run(jobs))),
+            writers,
             revocations: watch.spawn(part, until_stopped(revocations)),
         })
     }
@@ -118,9 +125,12 @@ impl Server {
             self.give_up.cancel();
         }
         self.finish.cancel();
-        end_within(DRAIN_LIMIT, self.writer).await;
+        let ended = Instant::now() + DRAIN_LIMIT;
+        for writer in self.writers {
+            end_by(ended, writer).await;
+        }
         // The last answers leave; connections that never spoke are not waited for.
-        end_within(CLOSE_LIMIT, self.server).await;
+        end_by(Instant::now() + CLOSE_LIMIT, self.server).await;
         let _ = self.revocations.await;
     }
 }
@@ -130,9 +140,9 @@ async fn until_stopped(run: impl Future<Output = ()>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn end_within(limit: Duration, task: JoinHandle<()>) {
+async fn end_by(deadline: Instant, task: JoinHandle<()>) {
     let abort = task.abort_handle();
-    if tokio::time::timeout(limit, task).await.is_err() {
+    if tokio::time::timeout_at(deadline, task).await.is_err() {
         abort.abort();
     }
 }

@@ -3,13 +3,15 @@ use std::sync::Arc;
 use fleet_proto::pb;
 use fleet_proto::pb::ingest_server::Ingest;
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::adapters::Map;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Reason;
 use super::identity::{self, Strangers};
-use super::session::{PIPELINE, Session, Shared};
+use super::session::{Outgoing, Outgone, PIPELINE, Session, Shared};
 use super::sessions::Sessions;
 
 /// The gRPC service: finds out who calls, then hands over to [`identity`] or a [`Session`].
@@ -19,6 +21,9 @@ pub(super) struct Service {
     pub(super) strangers: Strangers,
     pub(super) tasks: TaskTracker,
 }
+
+/// What a session answers, from its task to the connection.
+type Answers = Map<ReceiverStream<Box<Outgone>>, fn(Box<Outgone>) -> Outgone>;
 
 #[tonic::async_trait]
 impl Ingest for Service {
@@ -31,7 +36,7 @@ impl Ingest for Service {
         Ok(Response::new(reply))
     }
 
-    type SessionStream = ReceiverStream<Result<pb::CollectorMessage, Status>>;
+    type SessionStream = Answers;
 
     async fn session(
         &self,
@@ -44,10 +49,11 @@ impl Ingest for Service {
             return Err(Status::unauthenticated("revoked: the credential was revoked"));
         }
         // No more answers wait in memory than batches are under way.
-        let (outgoing, answers) = mpsc::channel(PIPELINE);
+        let (outgoing, answers): (Outgoing, _) = mpsc::channel(PIPELINE);
         let seat = self.sessions.open(host.key, host.credential_hash);
-        let session = Session { shared: self.shared.clone(), host, seat, outgoing };
-        self.tasks.spawn(session.run(request.into_inner()));
-        Ok(Response::new(ReceiverStream::new(answers)))
+        let session = Session::new(self.shared.clone(), &host, seat, outgoing);
+        self.tasks.spawn(session.run(Box::new(host), request.into_inner()));
+        let unboxed: fn(Box<Outgone>) -> Outgone = |answer| *answer;
+        Ok(Response::new(ReceiverStream::new(answers).map(unboxed)))
     }
 }

@@ -10,7 +10,7 @@ use fleet_proto::pb::collector_message::Message as ToAgent;
 use prost::Message;
 use store::Store;
 use store::hosts::KnownHost;
-use timebase::{BootId, Timestamp, Utc};
+use timebase::{BootId, HostId, Timestamp, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
@@ -19,7 +19,7 @@ use super::batch::{self, Context, RefusedReport};
 use super::identity;
 use super::refusals::Refusals;
 use super::sessions::{Cut, Seat};
-use super::writer::{Outcome, Queue};
+use super::writer::{Outcome, Queues};
 use super::{Metrics, Reason};
 use crate::clock;
 
@@ -30,13 +30,17 @@ const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// A host over its quota is not read for so long at most.
 const QUOTA_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) type Outgoing = mpsc::Sender<Result<pb::CollectorMessage, Status>>;
+/// Boxed on its way, as [`Answer`] is: a channel has room for 32 items from the start, and most of the time
+/// holds none.
+pub(super) type Outgoing = mpsc::Sender<Box<Outgone>>;
+/// What leaves: a message, or why the session ends.
+pub(super) type Outgone = Result<pb::CollectorMessage, Status>;
 
 /// What every session of this process shares.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) store: Store,
-    pub(super) queue: Queue,
+    pub(super) queues: Queues,
     pub(super) refusals: Refusals,
     pub(super) metrics: Metrics,
     pub(super) max_batch: u32,
@@ -47,10 +51,17 @@ pub(super) struct Shared {
 
 /// One stream of one agent.
 pub(super) struct Session {
-    pub(super) shared: Arc<Shared>,
-    pub(super) host: KnownHost,
-    pub(super) seat: Seat,
-    pub(super) outgoing: Outgoing,
+    shared: Arc<Shared>,
+    host: Host,
+    seat: Seat,
+    outgoing: Outgoing,
+}
+
+/// Whose it is.
+struct Host {
+    key: i64,
+    id: HostId,
+    name: String,
 }
 
 /// A batch that was told to come again. Later ones of its boot must not pass it: storing them would move
@@ -72,10 +83,25 @@ enum Answer {
 }
 
 impl Session {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        host: &KnownHost,
+        seat: Seat,
+        outgoing: Outgoing,
+    ) -> Self {
+        let host = Host { key: host.key, id: host.id, name: host.info.name.clone() };
+        Self { shared, host, seat, outgoing }
+    }
+
     /// Runs the stream to its end; the agent is told why it ended, unless it ended it itself.
-    pub(super) async fn run(self, mut incoming: Streaming<pb::AgentMessage>) {
-        let ended = match self.hello(&mut incoming).await {
-            Ok(boot) => self.converse(boot, incoming).await,
+    pub(super) async fn run(
+        self,
+        known: Box<KnownHost>,
+        mut incoming: Streaming<pb::AgentMessage>,
+    ) {
+        // In a box: what it needs of memory is given back before the long wait begins.
+        let ended = match Box::pin(self.hello(known, &mut incoming)).await {
+            Ok(boot) => self.converse(boot, &mut incoming).await,
             Err(status) => Err(status),
         };
         let host = &self.host;
@@ -88,11 +114,15 @@ impl Session {
             "session of {} ended: {}", host.name, status.message()
         );
         // Whoever does not read learns nothing more.
-        let _ = self.outgoing.try_send(Err(status));
+        let _ = self.outgoing.try_send(Box::new(Err(status)));
     }
 
     /// The first message: who speaks, of which boot.
-    async fn hello(&self, incoming: &mut Streaming<pb::AgentMessage>) -> Result<BootId, Status> {
+    async fn hello(
+        &self,
+        known: Box<KnownHost>,
+        incoming: &mut Streaming<pb::AgentMessage>,
+    ) -> Result<BootId, Status> {
         let first = tokio::time::timeout(HELLO_LIMIT, incoming.message()).await;
         let first = first.map_err(|_| self.refuse(Reason::Protocol, "no Hello came"))?;
         let message = first.map_err(|status| self.broken(status))?.and_then(|m| m.message);
@@ -107,20 +137,25 @@ impl Session {
         let boot = BootId::from_bytes(boot);
         let info = identity::host_info(hello.host.unwrap_or_default()).map_err(malformed)?;
         let shared = &self.shared;
-        let described = shared.store.describe_host(self.host.key, &info).await;
-        described.map_err(|error| identity::unavailable(&error))?;
-        if !self.host.credential_used {
-            let used = shared.store.credential_used(&self.host.credential_hash, clock::now()).await;
-            used.map_err(|error| identity::unavailable(&error))?;
+        let unavailable = |error| identity::unavailable(&error);
+        // Most sessions find everything as the last one left it, and ask the database nothing more.
+        if info != known.info {
+            shared.store.describe_host(known.key, &info).await.map_err(unavailable)?;
         }
-        let last = shared.store.last_seq(self.host.key, boot).await;
-        let last = last.map_err(|error| identity::unavailable(&error))?;
+        if !known.credential_used {
+            let (hash, now) = (&known.credential_hash, clock::now());
+            shared.store.credential_used(hash, now).await.map_err(unavailable)?;
+        }
+        let last = match known.newest {
+            Some((newest, seq)) if newest == boot => Some(seq),
+            _ => shared.store.last_seq(known.key, boot).await.map_err(unavailable)?,
+        };
         let welcome = pb::Welcome {
             last_seq: last.map(|seq| seq.0),
             max_batch: shared.max_batch,
             collector_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        tracing::info!(host.id = %self.host.id, host.name = info.name, "session of {}", info.name);
+        tracing::debug!(host.id = %self.host.id, host.name = info.name, "session of {}", info.name);
         self.send(ToAgent::Welcome(welcome)).await?;
         Ok(boot)
     }
@@ -129,7 +164,7 @@ impl Session {
     async fn converse(
         &self,
         boot: BootId,
-        incoming: Streaming<pb::AgentMessage>,
+        incoming: &mut Streaming<pb::AgentMessage>,
     ) -> Result<(), Status> {
         let (answers, due) = mpsc::channel(PIPELINE);
         let both = async {
@@ -149,8 +184,8 @@ impl Session {
     async fn read(
         &self,
         boot: BootId,
-        mut incoming: Streaming<pb::AgentMessage>,
-        answers: mpsc::Sender<Answer>,
+        incoming: &mut Streaming<pb::AgentMessage>,
+        answers: mpsc::Sender<Box<Answer>>,
     ) -> Result<(), Status> {
         let mut put_off = None;
         let context = Context { host: self.host.key, boot, max_batch: self.shared.max_batch };
@@ -174,7 +209,7 @@ impl Session {
             self.shared.metrics.batches.inc();
             let answer = self.take(wire, context, received_at, &mut put_off).await;
             let over_quota = matches!(&answer, Answer::Now(refusal) if refusal.retry);
-            if answers.send(answer).await.is_err() {
+            if answers.send(Box::new(answer)).await.is_err() {
                 return Ok(());
             }
             if over_quota {
@@ -223,14 +258,14 @@ impl Session {
         for report in &checked.refused {
             self.count(report.reason, &format!("seq {}: {}", report.seq, report.detail));
         }
-        let outcome = self.shared.queue.put(checked.batch, bytes).await;
+        let outcome = self.shared.queues.put(checked.batch, bytes).await;
         Answer::Later { batch: number, t2: received_at, refused: checked.refused, outcome }
     }
 
     /// Answers in the order of the batches, each once its outcome is known.
-    async fn answer(&self, mut due: mpsc::Receiver<Answer>) -> Result<(), Status> {
+    async fn answer(&self, mut due: mpsc::Receiver<Box<Answer>>) -> Result<(), Status> {
         while let Some(answer) = due.recv().await {
-            let (batch, t2, refused, outcome) = match answer {
+            let (batch, t2, refused, outcome) = match *answer {
                 Answer::Now(refusal) => {
                     self.send(ToAgent::Refusal(refusal)).await?;
                     continue;
@@ -260,7 +295,9 @@ impl Session {
 
     async fn send(&self, message: ToAgent) -> Result<(), Status> {
         let message = pb::CollectorMessage { message: Some(message) };
-        match tokio::time::timeout(self.shared.idle, self.outgoing.send(Ok(message))).await {
+        match tokio::time::timeout(self.shared.idle, self.outgoing.send(Box::new(Ok(message))))
+            .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Status::cancelled("the agent has gone")),
             Err(_) => Err(self.refuse(Reason::SlowReader, "answers are not read")),

@@ -1,10 +1,13 @@
-//! The writer: batches of all sessions, gathered for a moment, in one transaction.
+//! The writers: batches of many sessions, gathered for a moment, in one transaction.
+//!
+//! Every host belongs to one of them, by its key: so no two of this process wait for each other's rows, and
+//! each may remember what it wrote.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use store::Store;
-use store::ingest::{Batch, RefusalCount, Stored};
+use store::ingest::{Batch, Memory, RefusalCount, Stored};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -13,12 +16,12 @@ use super::refusals::Refusals;
 use super::{Metrics, batch};
 use crate::clock;
 
-/// Most bytes, as received, of batches that wait or are being written. In memory they take about three
-/// times as much.
+/// Most bytes, as received, of batches that wait or are being written, of all writers together. In memory
+/// they take about three times as much.
 pub(super) const QUEUE_BYTES: usize = 64 << 20;
 /// The queue counts in units of so many bytes, a semaphore having few permits.
 const ROOM_UNIT: usize = 1 << 10;
-/// Most batches that wait: more than hosts report within one linger.
+/// Most batches that wait for one writer: more than hosts report within one linger.
 const QUEUE_BATCHES: usize = 8_192;
 /// Most reports in one transaction: beyond, a larger one costs latency and gains nothing.
 const MOST_REPORTS: usize = 20_000;
@@ -45,17 +48,19 @@ pub(super) struct Job {
     room: OwnedSemaphorePermit,
 }
 
-/// The bounded way to the writer.
+/// The bounded ways to the writers.
 #[derive(Clone, Debug)]
-pub(super) struct Queue {
-    jobs: mpsc::Sender<Job>,
+pub(super) struct Queues {
+    jobs: Arc<[mpsc::Sender<Job>]>,
     room: Arc<Semaphore>,
     metrics: Metrics,
 }
 
-impl Queue {
-    pub(super) fn new(metrics: Metrics) -> (Self, mpsc::Receiver<Job>) {
-        let (jobs, taken) = mpsc::channel(QUEUE_BATCHES);
+impl Queues {
+    /// One for each writer.
+    pub(super) fn new(writers: usize, metrics: Metrics) -> (Self, Vec<mpsc::Receiver<Job>>) {
+        let (jobs, taken): (Vec<_>, _) = (0..writers).map(|_| mpsc::channel(QUEUE_BATCHES)).unzip();
+        let jobs = jobs.into();
         let room = Arc::new(Semaphore::new(QUEUE_BYTES / ROOM_UNIT));
         (Self { jobs, room, metrics }, taken)
     }
@@ -68,15 +73,22 @@ impl Queue {
         let room = room.expect("invariant: the queue's semaphore is never closed");
         let free = self.room.available_permits() * ROOM_UNIT;
         self.metrics.queued_bytes.set((QUEUE_BYTES - free) as i64);
+        let writer = &self.jobs[writer_of(batch.host, self.jobs.len())];
         // A writer that is gone drops the job, and with it `reply`.
-        let _ = self.jobs.send(Job { batch, reply, room }).await;
+        let _ = writer.send(Job { batch, reply, room }).await;
         outcome
     }
+}
+
+/// The same in every process with as many writers: keys are numbered one after the other.
+fn writer_of(host: i64, writers: usize) -> usize {
+    host.rem_euclid(writers as i64) as usize
 }
 
 /// Takes all that waits, writes it in one transaction, answers.
 pub(super) struct Writer {
     pub(super) store: Store,
+    pub(super) memory: Memory,
     pub(super) linger: Duration,
     pub(super) refusals: Refusals,
     pub(super) metrics: Metrics,
@@ -94,7 +106,7 @@ struct Announcements {
 
 impl Writer {
     /// Runs until `finish`, then answers what waits.
-    pub(super) async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut tick = tokio::time::interval(ANNOUNCE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut announcements = Announcements { last: None, due: false };
@@ -132,14 +144,14 @@ impl Writer {
     }
 
     /// Refusals and an announcement that no batch carried along. Tried once: the next tick comes.
-    async fn write_remainder(&self, announcements: &mut Announcements) {
+    async fn write_remainder(&mut self, announcements: &mut Announcements) {
         let counted = self.refusals.take();
         let announce = announcements.due && announcements.may();
         if counted.is_empty() && !announce {
             return;
         }
         let list: Vec<RefusalCount> = counted.values().cloned().collect();
-        match self.store.store_batches(&[], &list, announce).await {
+        match self.store.store_batches(&mut self.memory, &[], &list, announce).await {
             Ok(_) if announce => announcements.made(),
             Ok(_) => {}
             Err(error) => {
@@ -150,7 +162,7 @@ impl Writer {
     }
 
     /// Writes until it succeeds; a batch that the database refuses for itself is set apart.
-    async fn write(&self, jobs: Vec<Job>, announcements: &mut Announcements) {
+    async fn write(&mut self, jobs: Vec<Job>, announcements: &mut Announcements) {
         let mut parts = vec![jobs];
         let mut pause = FIRST_PAUSE;
         while let Some(part) = parts.pop() {
@@ -204,7 +216,7 @@ impl Writer {
     }
 
     async fn try_write(
-        &self,
+        &mut self,
         batches: &[Batch],
         announcements: &mut Announcements,
     ) -> Result<Vec<Stored>, sqlx::Error> {
@@ -212,7 +224,8 @@ impl Writer {
         let list: Vec<RefusalCount> = counted.values().cloned().collect();
         let announce = announcements.may();
         let started = Instant::now();
-        let stored = match self.store.store_batches(batches, &list, announce).await {
+        let stored = self.store.store_batches(&mut self.memory, batches, &list, announce).await;
+        let stored = match stored {
             Ok(stored) => stored,
             Err(error) => {
                 self.refusals.give_back(counted);

@@ -42,8 +42,10 @@ pub struct KnownHost {
     pub key: i64,
     /// Its identity.
     pub id: HostId,
-    /// The name it last gave.
-    pub name: String,
+    /// What it last said of itself.
+    pub info: HostInfo,
+    /// The boot of its newest report, and the highest seq stored of that.
+    pub newest: Option<(BootId, Seq)>,
     /// Hash of the credential it was recognised by.
     pub credential_hash: [u8; 32],
     /// Whether a session was opened under that credential before.
@@ -153,16 +155,29 @@ impl Store {
         credential_hash: &[u8; 32],
     ) -> Result<Option<KnownHost>, sqlx::Error> {
         let row = sqlx::query!(
-            r#"SELECT host_id, host_uuid, name, credential_used_at IS NOT NULL AS "used!",
-                      revoked_at IS NOT NULL AS "revoked!"
-               FROM store.host WHERE credential_hash = $1"#,
+            r#"SELECT h.host_id, h.host_uuid, h.name, h.service, h.labels, h.agent_version, h.simulated,
+                      h.credential_used_at IS NOT NULL AS "used!", h.revoked_at IS NOT NULL AS "revoked!",
+                      b.boot_id AS "boot_id?", b.last_seq AS "last_seq?"
+               FROM store.host h
+               LEFT JOIN store.host_state s USING (host_id)
+               LEFT JOIN store.boot b ON b.host_id = h.host_id AND b.boot_no = s.boot_no
+               WHERE h.credential_hash = $1"#,
             credential_hash
         );
         let row = row.fetch_optional(&self.pool).await?;
         Ok(row.map(|row| KnownHost {
             key: row.host_id,
             id: HostId::from_bytes(row.host_uuid.into_bytes()),
-            name: row.name,
+            info: HostInfo {
+                name: row.name,
+                service: row.service,
+                labels: serde_json::from_value(row.labels).unwrap_or_default(),
+                agent_version: row.agent_version,
+                simulated: row.simulated,
+            },
+            newest: row.boot_id.zip(row.last_seq).and_then(|(boot, seq)| {
+                Some((BootId::from_bytes(boot.into_bytes()), Seq(u64::try_from(seq).ok()?)))
+            }),
             credential_hash: *credential_hash,
             credential_used: row.used,
             revoked: row.revoked,

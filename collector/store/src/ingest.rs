@@ -8,16 +8,20 @@
 mod epochs;
 mod events;
 mod latest;
+mod memory;
 mod numbers;
 mod refusals;
 mod samples;
+mod sources;
 mod watermark;
 
+use sqlx::PgConnection;
 use timebase::{BootId, Bounds, Report, Seq, Timestamp, Utc};
 
 use crate::Store;
 use crate::listen::{CHANNEL, Change};
 
+pub use memory::Memory;
 pub use numbers::{
     authentication_number, discipliner_number, leap_number, stamps_number, state_number,
 };
@@ -70,18 +74,21 @@ struct Fresh<'a> {
 
 impl Store {
     /// Stores the batches and adds up the refusals, in one transaction; the answers are in the order of
-    /// the batches. With `announce`, listeners hear of it at commit.
+    /// the batches. With `announce`, listeners hear of it at commit. Whoever writes these hosts keeps the
+    /// `memory` for the next call.
     ///
     /// # Errors
     /// The database does not answer or refuses: nothing is stored then, and the same call may be made
     /// again.
     pub async fn store_batches(
         &self,
+        memory: &mut Memory,
         batches: &[Batch],
         refusals: &[RefusalCount],
         announce: bool,
     ) -> Result<Vec<Stored>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
+        plan_by_key(&mut tx).await?;
         let mut marks = watermark::lock(&mut tx, batches).await?;
         let mut stored = Vec::with_capacity(batches.len());
         let mut fresh: Vec<Fresh<'_>> = Vec::new();
@@ -108,15 +115,28 @@ impl Store {
         watermark::advance(&mut tx, &marks).await?;
         samples::store(&mut tx, &fresh).await?;
         epochs::insert(&mut tx, &epochs).await?;
-        latest::write(&mut tx, batches, &fresh).await?;
+        let remembered = latest::write(&mut tx, memory, &marks, batches, &fresh).await?;
         events::insert(&mut tx, &fresh).await?;
         refusals::add(&mut tx, refusals).await?;
         if announce {
             notify(&mut *tx).await?;
         }
         tx.commit().await?;
+        memory.update(remembered);
         Ok(stored)
     }
+}
+
+/// Rows are found by their keys, in the order of the keys: whatever the statistics say, which know nothing
+/// of a table that has just been filled, and so that two collectors lock in one order.
+async fn plan_by_key(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "SELECT set_config(name, 'off', true)
+         FROM unnest('{enable_hashjoin, enable_mergejoin, enable_seqscan}'::text[]) AS name"
+    )
+    .fetch_all(connection)
+    .await
+    .map(drop)
 }
 
 async fn notify(executor: impl sqlx::PgExecutor<'_>) -> Result<(), sqlx::Error> {

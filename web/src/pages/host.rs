@@ -89,6 +89,8 @@ struct SourceRow {
     least_delay: Option<Quantity>,
     /// What is proved of the path, in a sentence.
     asymmetry: Option<String>,
+    /// The time that its numbers are of.
+    seen: Option<Moment>,
 }
 
 struct EventRow {
@@ -140,7 +142,7 @@ pub(crate) async fn show(
         ranges: Range::ALL.into_iter().map(|r| RangeLink::new(r, range, &host)).collect(),
         range,
         history: history.iter().rev().map(|b| HistoryRow::new(b, host.budget_ns, now)).collect(),
-        sources: sources.into_iter().map(SourceRow::new).collect(),
+        sources: sources.into_iter().map(|source| SourceRow::new(source, now)).collect(),
         risks: super::risks::of_host(findings, now),
         events: events.into_iter().map(|event| EventRow::new(event, now)).collect(),
         refusals: refusals.into_iter().map(|refusal| RefusalRow::new(refusal, now)).collect(),
@@ -365,7 +367,7 @@ impl HistoryRow {
 }
 
 impl SourceRow {
-    fn new(source: HostSource) -> Self {
+    fn new(source: HostSource, now: At) -> Self {
         let verdict = Verdict::from_word(&source.verdict);
         let answered_once = source.stratum != 0;
         let reach: Vec<bool> = (0..8).rev().map(|bit| source.reach >> bit & 1 == 1).collect();
@@ -409,6 +411,7 @@ impl SourceRow {
             least_delay: source.least_delay_ns.map(present::magnitude),
             asymmetry: present::bounds(source.asymmetry_lo_ns, source.asymmetry_hi_ns)
                 .and_then(asymmetry),
+            seen: source.seen_at.map(|at| Moment::new(at, now)),
         }
     }
 }

@@ -1,34 +1,68 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
-use timebase::{Ppb, SourceReport, Span};
+use timebase::{Bounds, Ppb, Span};
 
-use super::{Batch, Fresh, numbers, samples};
+use super::memory::{Memory, Remembered};
+use super::watermark::Marks;
+use super::{Batch, Fresh, numbers, samples, sources};
 use crate::time;
 
-/// Rewrites the newest state of the hosts: one row each, and one for each of their sources.
+/// The last batch of a host and the last that its batches witness.
+type Contact<'a> = (&'a Batch, Option<Bounds>);
+
+/// Rewrites the newest state of the hosts: one row each, and one for each of their sources that changed.
+/// What is to be remembered of the hosts once that is committed; `None`: nothing, for another collector
+/// knows more of it.
 pub(super) async fn write(
     connection: &mut PgConnection,
+    memory: &Memory,
+    marks: &Marks,
     batches: &[Batch],
     fresh: &[Fresh<'_>],
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<(i64, Option<Remembered>)>, sqlx::Error> {
     // In the order of hosts; `fresh` is sorted by time within each.
     let newest: BTreeMap<i64, &Fresh<'_>> =
         fresh.iter().filter(|f| f.batch.current).map(|f| (f.batch.host, f)).collect();
-    let updated = upsert_states(connection, &newest).await?;
-    touch(connection, batches).await?;
-    let newest: Vec<_> = newest.into_iter().filter(|(host, _)| updated.contains(host)).collect();
-    replace_sources(connection, &newest).await
+    let mut contacts = contacts(batches);
+    let updated = upsert_states(connection, &newest, &contacts).await?;
+    contacts.retain(|host, _| !updated.contains(host));
+    touch(connection, &contacts).await?;
+    let (written, outdated): (Vec<_>, Vec<_>) =
+        newest.into_iter().partition(|(host, _)| updated.contains(host));
+    let remembered = sources::write(connection, memory, marks, &written).await?;
+    let forgotten = outdated.into_iter().map(|(host, _)| (host, None));
+    Ok(remembered
+        .into_iter()
+        .map(|(host, sources)| (host, Some(sources)))
+        .chain(forgotten)
+        .collect())
+}
+
+fn contacts(batches: &[Batch]) -> BTreeMap<i64, Contact<'_>> {
+    let mut contacts: BTreeMap<i64, Contact<'_>> = BTreeMap::new();
+    for batch in batches.iter().filter(|batch| batch.current) {
+        let before = contacts.get(&batch.host).and_then(|(_, witness)| *witness);
+        contacts.insert(batch.host, (batch, batch.witness.or(before)));
+    }
+    contacts
 }
 
 /// The hosts whose row was written: a report older than what is there changes nothing.
 async fn upsert_states(
     connection: &mut PgConnection,
     newest: &BTreeMap<i64, &Fresh<'_>>,
-) -> Result<Vec<i64>, sqlx::Error> {
+    contacts: &BTreeMap<i64, Contact<'_>>,
+) -> Result<BTreeSet<i64>, sqlx::Error> {
     if newest.is_empty() {
-        return Ok(Vec::new());
+        return Ok(BTreeSet::new());
     }
+    let contacts: Vec<&Contact<'_>> = newest.keys().map(|host| &contacts[host]).collect();
+    let witness = |f: fn(Bounds) -> Span| {
+        contacts.iter().map(|(_, w)| w.map(|w| f(w).as_ns())).collect::<Vec<Option<i64>>>()
+    };
+    let witness_at: Vec<_> =
+        contacts.iter().map(|(b, w)| w.map(|_| time::to_sql(b.received_at))).collect();
     let column = |f: fn(&Fresh<'_>) -> i64| newest.values().map(|s| f(s)).collect::<Vec<i64>>();
     let option = |f: fn(&Fresh<'_>) -> Option<i64>| {
         newest.values().map(|s| f(s)).collect::<Vec<Option<i64>>>()
@@ -36,7 +70,7 @@ async fn upsert_states(
     let small = |f: fn(&Fresh<'_>) -> i16| newest.values().map(|s| f(s)).collect::<Vec<i16>>();
     let middle = |f: fn(&Fresh<'_>) -> i32| newest.values().map(|s| f(s)).collect::<Vec<i32>>();
     let ref_time: Vec<_> = newest.values().map(|s| time::to_sql(s.dated.ref_time)).collect();
-    let received: Vec<_> = newest.values().map(|s| time::to_sql(s.batch.received_at)).collect();
+    let received: Vec<_> = contacts.iter().map(|(b, _)| time::to_sql(b.received_at)).collect();
     let sigma_k: Vec<Option<f64>> =
         newest.values().map(|s| s.dated.report.statistical.map(|st| st.k)).collect();
     let samples_used: Vec<Option<i32>> = newest.values().map(|s| estimate_samples(s)).collect();
@@ -52,15 +86,18 @@ async fn upsert_states(
               sigma_k, estimate_samples, frequency_ppb, frequency_sigma_ppb, drift_limit_ppb,
               kernel_max_error_ns, kernel_estimated_error_ns, kernel_frequency_ppb, kernel_status,
               kernel_synchronised, tai_offset_s, boot_no, steps, state, leap, discipliner,
-              rate_lo_ppb, rate_hi_ppb, drift_ceiling_ppb, smear, leap_table_tai_s)
+              rate_lo_ppb, rate_hi_ppb, drift_ceiling_ppb, smear, leap_table_tai_s,
+              witness_lo_ns, witness_hi_ns, witness_at)
            SELECT * FROM unnest(
               $1::int8[], $2::timestamptz[], $3::timestamptz[], $4::int8[], $5::int8[], $6::int8[],
               $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::float8[], $12::int4[], $13::int8[],
               $14::int8[], $15::int8[], $16::int8[], $17::int8[], $18::int8[], $19::int8[], $20::bool[],
               $21::int4[], $22::int4[], $23::int4[], $24::int2[], $25::int2[], $26::int2[],
-              $27::int8[], $28::int8[], $29::int8[], $30::text[], $31::int4[])
+              $27::int8[], $28::int8[], $29::int8[], $30::text[], $31::int4[],
+              $32::int8[], $33::int8[], $34::timestamptz[])
            ON CONFLICT (host_id) DO UPDATE SET
-              ref_time = excluded.ref_time, received_at = excluded.received_at, seq = excluded.seq,
+              ref_time = excluded.ref_time,
+              received_at = greatest(s.received_at, excluded.received_at), seq = excluded.seq,
               host_ns = excluded.host_ns, raw_ns = excluded.raw_ns, lo_ns = excluded.lo_ns,
               hi_ns = excluded.hi_ns, offset_ns = excluded.offset_ns, sigma_ns = excluded.sigma_ns,
               sigma_k = excluded.sigma_k, estimate_samples = excluded.estimate_samples,
@@ -76,7 +113,10 @@ async fn upsert_states(
               steps = excluded.steps, state = excluded.state, leap = excluded.leap,
               discipliner = excluded.discipliner, rate_lo_ppb = excluded.rate_lo_ppb,
               rate_hi_ppb = excluded.rate_hi_ppb, drift_ceiling_ppb = excluded.drift_ceiling_ppb,
-              smear = excluded.smear, leap_table_tai_s = excluded.leap_table_tai_s
+              smear = excluded.smear, leap_table_tai_s = excluded.leap_table_tai_s,
+              witness_lo_ns = coalesce(excluded.witness_lo_ns, s.witness_lo_ns),
+              witness_hi_ns = coalesce(excluded.witness_hi_ns, s.witness_hi_ns),
+              witness_at = coalesce(excluded.witness_at, s.witness_at)
            WHERE s.boot_no < excluded.boot_no
               OR s.boot_no = excluded.boot_no AND s.seq < excluded.seq
            RETURNING s.host_id"#,
@@ -111,9 +151,13 @@ async fn upsert_states(
         &column(|s| s.dated.report.drift_ceiling.as_ppb()),
         &smear,
         &leap_table as &[Option<i32>],
+        &witness(Bounds::lo) as &[Option<i64>],
+        &witness(Bounds::hi) as &[Option<i64>],
+        &witness_at as _,
     )
     .fetch_all(connection)
     .await
+    .map(BTreeSet::from_iter)
 }
 
 fn estimate_samples(sample: &Fresh<'_>) -> Option<i32> {
@@ -121,13 +165,11 @@ fn estimate_samples(sample: &Fresh<'_>) -> Option<i32> {
     Some(i32::try_from(samples).unwrap_or(i32::MAX))
 }
 
-/// That a batch came in, even one with nothing new, and what its stamps witness.
-async fn touch(connection: &mut PgConnection, batches: &[Batch]) -> Result<(), sqlx::Error> {
-    let mut latest: BTreeMap<i64, (&Batch, Option<timebase::Bounds>)> = BTreeMap::new();
-    for batch in batches.iter().filter(|batch| batch.current) {
-        let before = latest.get(&batch.host).and_then(|(_, witness)| *witness);
-        latest.insert(batch.host, (batch, batch.witness.or(before)));
-    }
+/// That a batch came in, though with nothing new, and what its stamps witness.
+async fn touch(
+    connection: &mut PgConnection,
+    latest: &BTreeMap<i64, Contact<'_>>,
+) -> Result<(), sqlx::Error> {
     if latest.is_empty() {
         return Ok(());
     }
@@ -152,110 +194,4 @@ async fn touch(connection: &mut PgConnection, batches: &[Batch]) -> Result<(), s
     .execute(connection)
     .await
     .map(drop)
-}
-
-async fn replace_sources(
-    connection: &mut PgConnection,
-    newest: &[(i64, &Fresh<'_>)],
-) -> Result<(), sqlx::Error> {
-    let hosts: Vec<i64> = newest.iter().map(|(host, _)| *host).collect();
-    let counts: Vec<i16> =
-        newest.iter().map(|(_, s)| place(s.dated.report.sources.len())).collect();
-    if hosts.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "DELETE FROM store.source_state s USING unnest($1::int8[], $2::int2[]) AS k(host_id, n)
-         WHERE s.host_id = k.host_id AND s.position >= k.n",
-        &hosts,
-        &counts
-    )
-    .execute(&mut *connection)
-    .await?;
-    upsert_sources(connection, newest).await
-}
-
-async fn upsert_sources(
-    connection: &mut PgConnection,
-    newest: &[(i64, &Fresh<'_>)],
-) -> Result<(), sqlx::Error> {
-    let rows: Vec<(i64, i16, &SourceReport)> = newest
-        .iter()
-        .flat_map(|(host, sample)| {
-            let sources = sample.dated.report.sources.iter().enumerate();
-            sources.map(|(position, source)| (*host, place(position), source))
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let column = |f: fn(&SourceReport) -> i64| rows.iter().map(|r| f(r.2)).collect::<Vec<i64>>();
-    let option = |f: fn(&SourceReport) -> Option<i64>| {
-        rows.iter().map(|r| f(r.2)).collect::<Vec<Option<i64>>>()
-    };
-    let small = |f: fn(&SourceReport) -> i16| rows.iter().map(|r| f(r.2)).collect::<Vec<i16>>();
-    let text = |f: fn(&SourceReport) -> &str| {
-        rows.iter().map(|r| f(r.2).to_owned()).collect::<Vec<String>>()
-    };
-    sqlx::query!(
-        "INSERT INTO store.source_state
-           (host_id, position, name, address, verdict, reach, poll_log2, lo_ns, hi_ns, offset_ns,
-            delay_ns, jitter_ns, stratum, reference_id, root_delay_ns, root_dispersion_ns,
-            frequency_ppb, accepted, refused, leap, authentication, stamps, kind, interleaved, smear,
-            least_delay_ns, asymmetry_lo_ns, asymmetry_hi_ns)
-         SELECT * FROM unnest(
-            $1::int8[], $2::int2[], $3::text[], $4::text[], $5::text[], $6::int2[], $7::int2[],
-            $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int2[], $14::int8[],
-            $15::int8[], $16::int8[], $17::int8[], $18::int8[], $19::int8[], $20::int2[], $21::int2[],
-            $22::int2[], $23::text[], $24::bool[], $25::text[], $26::int8[], $27::int8[], $28::int8[])
-         ON CONFLICT (host_id, position) DO UPDATE SET
-            name = excluded.name, address = excluded.address, verdict = excluded.verdict,
-            reach = excluded.reach, poll_log2 = excluded.poll_log2, lo_ns = excluded.lo_ns,
-            hi_ns = excluded.hi_ns, offset_ns = excluded.offset_ns, delay_ns = excluded.delay_ns,
-            jitter_ns = excluded.jitter_ns, stratum = excluded.stratum,
-            reference_id = excluded.reference_id, root_delay_ns = excluded.root_delay_ns,
-            root_dispersion_ns = excluded.root_dispersion_ns,
-            frequency_ppb = excluded.frequency_ppb, accepted = excluded.accepted,
-            refused = excluded.refused, leap = excluded.leap,
-            authentication = excluded.authentication, stamps = excluded.stamps,
-            kind = excluded.kind, interleaved = excluded.interleaved, smear = excluded.smear,
-            least_delay_ns = excluded.least_delay_ns, asymmetry_lo_ns = excluded.asymmetry_lo_ns,
-            asymmetry_hi_ns = excluded.asymmetry_hi_ns",
-        &rows.iter().map(|r| r.0).collect::<Vec<i64>>(),
-        &rows.iter().map(|r| r.1).collect::<Vec<i16>>(),
-        &text(|s| &s.name),
-        &text(|s| &s.address),
-        &text(|s| s.verdict.word()),
-        &small(|s| s.reach.into()),
-        &small(|s| s.poll_log2.into()),
-        &option(|s| s.bounds.map(|b| b.lo().as_ns())) as &[Option<i64>],
-        &option(|s| s.bounds.map(|b| b.hi().as_ns())) as &[Option<i64>],
-        &option(|s| s.offset.map(Span::as_ns)) as &[Option<i64>],
-        &option(|s| s.delay.map(Span::as_ns)) as &[Option<i64>],
-        &option(|s| s.jitter.map(Span::as_ns)) as &[Option<i64>],
-        &small(|s| s.stratum.into()),
-        &column(|s| s.reference_id.into()),
-        &column(|s| s.root_delay.as_ns()),
-        &column(|s| s.root_dispersion.as_ns()),
-        &option(|s| s.frequency.map(Ppb::as_ppb)) as &[Option<i64>],
-        &column(|s| i64::try_from(s.accepted).unwrap_or(i64::MAX)),
-        &column(|s| i64::try_from(s.refused).unwrap_or(i64::MAX)),
-        &small(|s| numbers::leap_number(s.leap)),
-        &small(|s| numbers::authentication_number(s.authentication)),
-        &small(|s| numbers::stamps_number(s.stamps)),
-        &text(|s| s.kind.word()),
-        &rows.iter().map(|r| r.2.interleaved).collect::<Vec<bool>>(),
-        &text(|s| s.smear.word()),
-        &option(|s| s.least_delay.map(Span::as_ns)) as &[Option<i64>],
-        &option(|s| s.asymmetry.map(|b| b.lo().as_ns())) as &[Option<i64>],
-        &option(|s| s.asymmetry.map(|b| b.hi().as_ns())) as &[Option<i64>],
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
-/// A place in a list, as the column holds it.
-fn place(position: usize) -> i16 {
-    i16::try_from(position).unwrap_or(i16::MAX)
 }

@@ -12,10 +12,12 @@ use super::Batch;
 pub(super) struct Mark {
     /// The boot's number among those of its host.
     pub(super) boot_no: i32,
-    last: i64,
+    /// As it was found.
+    pub(super) before: i64,
+    /// As it is to be.
+    pub(super) last: i64,
     /// Steps of the clock by then: with the boot, the clock epoch.
     steps: Option<i32>,
-    moved: bool,
 }
 
 impl Mark {
@@ -24,7 +26,6 @@ impl Mark {
         match i64::try_from(seq.0) {
             Ok(seq) if seq > self.last => {
                 self.last = seq;
-                self.moved = true;
                 true
             }
             _ => false,
@@ -34,6 +35,10 @@ impl Mark {
     /// Whether a sample that is new has other steps than the one before: it is its epoch's first.
     pub(super) fn begins_epoch(&mut self, steps: i32) -> bool {
         self.steps.replace(steps) != Some(steps)
+    }
+
+    fn found(boot_no: i32, last: i64, steps: Option<i32>) -> Self {
+        Self { boot_no, before: last, last, steps }
     }
 
     pub(super) fn last_seq(&self) -> Seq {
@@ -46,6 +51,10 @@ impl Mark {
 pub(super) struct Marks(BTreeMap<(i64, BootId), Mark>);
 
 impl Marks {
+    pub(super) fn of(&self, batch: &Batch) -> &Mark {
+        &self.0[&(batch.host, batch.boot)]
+    }
+
     pub(super) fn entry(&mut self, batch: &Batch) -> &mut Mark {
         self.0
             .get_mut(&(batch.host, batch.boot))
@@ -74,8 +83,7 @@ pub(super) async fn lock(
     let mut marks = Marks::default();
     for row in rows {
         let key = (row.host_id, BootId::from_bytes(row.boot_id.into_bytes()));
-        let (boot_no, last, steps) = (row.boot_no, row.last_seq, row.steps);
-        marks.0.insert(key, Mark { boot_no, last, steps, moved: false });
+        marks.0.insert(key, Mark::found(row.boot_no, row.last_seq, row.steps));
     }
     for (host, boot) in wanted {
         if let Entry::Vacant(vacant) = marks.0.entry((host, boot)) {
@@ -98,8 +106,7 @@ async fn make(connection: &mut PgConnection, host: i64, boot: BootId) -> Result<
         uuid(boot)
     );
     if let Some(row) = there.fetch_optional(&mut *connection).await? {
-        let (boot_no, last, steps) = (row.boot_no, row.last_seq, row.steps);
-        return Ok(Mark { boot_no, last, steps, moved: false });
+        return Ok(Mark::found(row.boot_no, row.last_seq, row.steps));
     }
     let boot_no = sqlx::query_scalar!(
         "UPDATE store.host SET boots = boots + 1 WHERE host_id = $1 RETURNING boots",
@@ -115,7 +122,7 @@ async fn make(connection: &mut PgConnection, host: i64, boot: BootId) -> Result<
     )
     .execute(connection)
     .await?;
-    Ok(Mark { boot_no, last: 0, steps: None, moved: false })
+    Ok(Mark::found(boot_no, 0, None))
 }
 
 /// Writes the watermarks that moved.
@@ -123,7 +130,7 @@ pub(super) async fn advance(
     connection: &mut PgConnection,
     marks: &Marks,
 ) -> Result<(), sqlx::Error> {
-    let moved: Vec<_> = marks.0.iter().filter(|(_, mark)| mark.moved).collect();
+    let moved: Vec<_> = marks.0.iter().filter(|(_, mark)| mark.last > mark.before).collect();
     if moved.is_empty() {
         return Ok(());
     }

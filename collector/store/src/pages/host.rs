@@ -147,6 +147,8 @@ pub struct HostSource {
     pub asymmetry_lo_ns: Option<i64>,
     /// Greatest.
     pub asymmetry_hi_ns: Option<i64>,
+    /// Collector's time that these numbers are of.
+    pub seen_at: Option<At>,
 }
 
 /// Something that happened on the host.
@@ -231,7 +233,8 @@ impl Store {
                    accepted, refused,
                    coalesce(store.authentication_word(authentication), 'none') AS "authentication!",
                    coalesce(store.stamps_word(stamps), 'user') AS "stamps!",
-                   kind, interleaved, smear, least_delay_ns, asymmetry_lo_ns, asymmetry_hi_ns
+                   kind, interleaved, smear, least_delay_ns, asymmetry_lo_ns, asymmetry_hi_ns,
+                   seen_at AS "seen_at: At"
             FROM store.source_state WHERE host_id = $1 ORDER BY position
             "#,
             host_id

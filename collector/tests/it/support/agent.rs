@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use fleet_proto::pb;
 use fleet_proto::pb::agent_message::Message as FromAgent;
 use fleet_proto::pb::collector_message::Message as ToAgent;
@@ -61,6 +63,12 @@ impl Agent {
     /// After the collector was started again, on another port.
     pub(crate) fn moved_to(mut self, world: &World) -> Self {
         self.address = world.grpc();
+        self
+    }
+
+    /// The same agent, configured with another collector on the same database.
+    pub(crate) fn moved_to_address(mut self, address: SocketAddr) -> Self {
+        self.address = format!("http://{address}");
         self
     }
 

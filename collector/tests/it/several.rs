@@ -1,0 +1,99 @@
+use collector::app::{App, Role, Roles};
+use fleet_proto::pb;
+use tempfile::TempDir;
+
+use crate::support::{Agent, World, report};
+
+/// Agents, and reports of each.
+const AGENTS: u64 = 12;
+const REPORTS: u64 = 300;
+
+/// Small transactions, and no quota in the way.
+const INGEST: &str = "[ingest]\nlinger = \"5 ms\"\nreports-per-second = 1000000\nburst = 1000000";
+
+/// A second collector on the first one's database.
+async fn beside(world: &World) -> (App, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = world.text("SHOW unix_socket_directories").await;
+    let url = format!("postgres://truechimer@localhost/truechimer?host={socket}");
+    let mut config = world.config(&format!("[database]\nurl = \"{url}\"\n{INGEST}"));
+    config.data_dir = Some(dir.path().to_owned());
+    (App::start(config, Roles::only(&[Role::Ingest])).await.unwrap(), dir)
+}
+
+/// xorshift64*: what an agent does next follows from its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
+    }
+}
+
+/// Sends every report, in batches of random length, moving between the collectors at random: sometimes after an
+/// answer, sometimes without waiting for those that are due, sometimes with both sessions open at once.
+async fn wander(homes: [Agent; 2], seed: u64) {
+    let mut dice = Dice(seed);
+    let (mut sent, mut acknowledged) = (0, 0);
+    let mut abandoned = None;
+    while acknowledged < REPORTS {
+        let mut session = homes[dice.below(2) as usize].session().await;
+        let stored = session.last_seq.unwrap_or(0);
+        assert!(
+            stored >= acknowledged,
+            "seed {seed}: {acknowledged} was acknowledged, not {stored}"
+        );
+        // An agent that lost the answer sends from its last acknowledgement, whatever the Welcome says.
+        let mut next = if dice.below(2) == 0 { acknowledged } else { stored } + 1;
+        let mut due = 0;
+        for _ in 0..1 + dice.below(6) {
+            let last = (next + dice.below(20)).min(REPORTS);
+            if next > last {
+                break;
+            }
+            session.send((next..=last).map(report).collect::<Vec<pb::Report>>()).await;
+            (next, sent, due) = (last + 1, sent + last + 1 - next, due + 1);
+        }
+        let unread = dice.below(due + 1);
+        for _ in unread..due {
+            acknowledged = session.ack().await.seq;
+        }
+        // Whatever is still on its way races with the next session; the one before that is dropped here.
+        abandoned = Some(session);
+        if stored == REPORTS {
+            acknowledged = REPORTS;
+        }
+    }
+    drop(abandoned);
+    assert!(sent >= REPORTS);
+}
+
+/// Proves that agents which move between two collectors on one database in the middle of their work have every
+/// report stored once, and that no transaction of either waits for the other in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_move_between_collectors() {
+    let mut world = World::start_with(INGEST).await;
+    let (second, _dir) = beside(&world).await;
+    let mut wanderers = tokio::task::JoinSet::new();
+    for seed in 1..=AGENTS {
+        let here = Agent::enrol(&world, "wanderer").await;
+        let there = here.clone().moved_to_address(second.grpc_address().unwrap());
+        wanderers.spawn(wander([here, there], seed));
+    }
+    while let Some(ended) = wanderers.join_next().await {
+        ended.unwrap();
+    }
+    second.stop().await;
+    let expected = i64::try_from(AGENTS * REPORTS).unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM store.sample").await, expected);
+    let distinct = "SELECT count(DISTINCT (host_id, boot_no, seq)) FROM store.sample";
+    assert_eq!(world.number(distinct).await, expected);
+    let newest = "SELECT count(*) FROM store.host_state WHERE seq = 300";
+    assert_eq!(world.number(newest).await, i64::try_from(AGENTS).unwrap());
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(world.number(deadlocks).await, 0);
+    world.stop().await;
+}
