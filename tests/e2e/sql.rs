@@ -75,12 +75,10 @@ async fn every_object_of_fleet_is_commented() -> Result<()> {
 /// A deploy on 2 March 2026 at 14:00: `web-1` was 20 ms ahead in the middle of it, `web-2` may have been,
 /// `web-3` was 50 ms behind an hour later.
 const DEPLOY: &[&str] = &[
-    "CREATE TABLE store.sample_of_the_deploy PARTITION OF store.sample
-     FOR VALUES FROM ('2026-03-02 00:00Z') TO ('2026-03-03 00:00Z')",
     "INSERT INTO store.host (host_uuid, name, service, credential_hash)
      SELECT gen_random_uuid(), 'web-' || n, 'web', n::text::bytea FROM generate_series(1, 3) n",
-    "INSERT INTO store.sample (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, boot_no, steps, state,
-                               sources_used)
+    "INSERT INTO store.sample_late (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, boot_no, steps, state,
+                                    sources_used)
      SELECT host_id, at::timestamptz, 1, 0, 0, lo, hi, 1, 0, 2, 3
      FROM (VALUES ('web-1', '2026-03-02 14:10Z', 19000000, 21000000),
                   ('web-1', '2026-03-02 14:20Z', -1000000, 1000000),
