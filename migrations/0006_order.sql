@@ -19,6 +19,50 @@
 -- seen), for the 512 s before. It says nothing of the time after. So between two reports at most 512 s apart the
 -- later one's interval is used, forwards and backwards; everywhere else the configured ceiling.
 
+-- Citus -----------------------------------------------------------------------------------------------
+
+-- Where the extension citus is, tables that grow with the fleet are distributed by host_id and what they are
+-- joined to is on every node; elsewhere these do nothing. A migration calls them when the table has its columns
+-- and indexes, and no function or view has its row type yet. docs/SCALE.md tells what is where.
+
+CREATE FUNCTION store.on_citus() RETURNS bool LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus');
+END $$;
+
+CREATE FUNCTION store.distribute(name text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF store.on_citus() THEN
+        -- The rest of the migration is in the same transaction.
+        PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+        PERFORM create_distributed_table('store.' || name, 'host_id', colocate_with =>
+            CASE name WHEN 'host_state' THEN 'none' ELSE 'store.host_state' END);
+    END IF;
+END $$;
+
+CREATE FUNCTION store.replicate(name text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF store.on_citus() THEN
+        PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+        PERFORM create_reference_table('store.' || name);
+    END IF;
+END $$;
+
+-- The epoch that the watermark is in; a sample with other steps begins one. Null: none was noted yet.
+ALTER TABLE store.boot ADD steps int4;
+
+-- The tables of the releases before. Citus does not run the 0003 of then on tables that are distributed.
+SELECT store.replicate('host');
+SELECT store.distribute('host_state');
+SELECT store.distribute('source_state');
+SELECT store.distribute('boot');
+SELECT store.distribute('sample');
+SELECT store.distribute('event');
+SELECT store.distribute('refusal');
+SELECT store.distribute('assessment');
+
+-- Epochs ----------------------------------------------------------------------------------------------
+
 -- Where each clock epoch begins: finds the samples by what the host's clock showed, however wrong it was.
 CREATE TABLE store.epoch (
     host_id        int8 NOT NULL,
@@ -31,8 +75,7 @@ CREATE TABLE store.epoch (
     PRIMARY KEY (host_id, boot_no, steps)
 );
 
--- The epoch that the watermark is in; a sample with other steps begins one. Null: none was noted yet.
-ALTER TABLE store.boot ADD steps int4;
+SELECT store.distribute('epoch');
 
 INSERT INTO store.epoch
 SELECT DISTINCT ON (host_id, boot_no, steps) host_id, boot_no, steps, ref_time, host_ns, raw_ns, seq
@@ -41,6 +84,13 @@ FROM store.sample ORDER BY host_id, boot_no, steps, seq;
 UPDATE store.boot b SET steps = e.steps
 FROM (SELECT host_id, boot_no, max(steps) AS steps FROM store.epoch GROUP BY host_id, boot_no) e
 WHERE b.host_id = e.host_id AND b.boot_no = e.boot_no;
+
+-- A row of store.sample for functions. Not the table's own row type: Citus makes no partition of a table that a
+-- view of it depends on by a function, and the rows of a shard are of another type.
+CREATE TYPE store.sample_row AS (
+    host_id int8, ref_time timestamptz, seq int8, host_ns int8, raw_ns int8, lo_ns int8, hi_ns int8,
+    offset_ns int8, sigma_ns int8, frequency_ppb int8, boot_no int4, steps int4, state int2,
+    sources_used int2, stray_ns int4, rate_margin_ppb int4);
 
 -- Whether there is a window that sums can be made of: within 31 years.
 CREATE FUNCTION store.usable(lo_ns int8, hi_ns int8) RETURNS bool
@@ -52,7 +102,7 @@ $$ SELECT coalesce(lo_ns >= -1000000000000000000 AND hi_ns <= 100000000000000000
 -- a bad guess costs time, and samples filed out of their order cost width, neither costs truth.
 CREATE FUNCTION store.neighbours(
     host int8, boot int4, step int4, since timestamptz, until timestamptz, guess timestamptz,
-    local_ns int8, windowed bool, OUT before store.sample, OUT after store.sample)
+    local_ns int8, windowed bool, OUT before store.sample_row, OUT after store.sample_row)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     -- At first only around the guess: then few partitions come into question.
@@ -131,7 +181,7 @@ END $$;
 -- nobody looked for steps, or the reports that would tell are lost: each sample speaks for its own side of that
 -- moment, which may be anywhere between.
 CREATE FUNCTION store.conduct(
-    host int8, before store.sample, after store.sample,
+    host int8, before store.sample_row, after store.sample_row,
     OUT straight bool, OUT slew float8, OUT rate_lo float8, OUT rate_hi float8, OUT broken bool)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -185,7 +235,7 @@ DECLARE
     slack CONSTANT float8 := 8 * 86400e9;     -- a late sample is filed up to 7 days off
     leap  CONSTANT int8 := 1000000000;
     e record; n record; w record; c record; p record; edge record;
-    a store.sample; b store.sample;
+    a store.sample_row; b store.sample_row;
     far float8; raw float8; x float8; pad float8; reach float8 := span_ns * 1.2;
     a_lo int8; a_hi int8; b_lo int8; b_hi int8;
     passed bool; found bool := false;
@@ -360,7 +410,7 @@ CREATE FUNCTION store.error_at(host int8, at_ns int8, OUT lo_ns int8, OUT hi_ns 
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     at timestamptz := to_timestamp(at_ns / 1e9);
-    s store.sample; a store.sample; b store.sample; c record;
+    s store.sample_row; a store.sample_row; b store.sample_row; c record;
     raw float8; gained float8; early float8; late float8; beyond float8; lo float8; hi float8;
     one_epoch bool; lows int8[]; highs int8[];
     leap CONSTANT int8 := 1000000000;

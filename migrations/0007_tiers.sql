@@ -16,6 +16,7 @@ CREATE TABLE store.tier_mark (
     minutes_from   timestamptz NOT NULL DEFAULT 'epoch'   -- older minutes have been dropped
 );
 INSERT INTO store.tier_mark DEFAULT VALUES;
+SELECT store.replicate('tier_mark');
 
 -- For writers of samples: the marks hold until the transaction ends. plpgsql, because each of its statements has
 -- a snapshot of its own: the marks are read when the lock is held, not before.
@@ -28,9 +29,13 @@ BEGIN
 END $$;
 
 -- The rollup of a minute finds its rows by time.
-CREATE INDEX sample_by_time ON store.sample USING brin (ref_time) WITH (pages_per_range = 32);
+DO $$  -- alone: Citus takes no string of several commands with an index of a distributed table among them
+BEGIN
+    CREATE INDEX sample_by_time ON store.sample USING brin (ref_time) WITH (pages_per_range = 32);
+END $$;
 
 CREATE TABLE store.sample_late (LIKE store.sample INCLUDING DEFAULTS, PRIMARY KEY (host_id, ref_time, boot_no, seq));
+SELECT store.distribute('sample_late');
 
 -- Every sample of a block has its ref_time within the hour. first_ and last_ are by seq; within an epoch
 -- seq, raw_ns and host_ns rise together, so the block with a host clock's reading is found among the host's
@@ -55,6 +60,13 @@ CREATE TABLE store.sample_block (
 ) PARTITION BY RANGE (hour);
 -- What is packed does not compress.
 ALTER TABLE store.sample_block ALTER data SET STORAGE EXTERNAL;
+SELECT store.distribute('sample_block');
+
+-- A row of it for functions, as store.sample_row.
+CREATE TYPE store.block_row AS (
+    host_id int8, hour timestamptz, first_seq int8, last_seq int8, first_ref timestamptz, last_ref timestamptz,
+    first_host_ns int8, last_host_ns int8, first_raw_ns int8, last_raw_ns int8, boot_no int4, steps int4,
+    n int4, data bit varying);
 
 -- Decoding ---------------------------------------------------------------------------------------------
 
@@ -100,8 +112,8 @@ RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
                      + CASE WHEN slope = 0 THEN 0 ELSE slope * ((raw - first_raw) >> 20) >> 22 END END
 $$;
 
-CREATE FUNCTION store.block_samples(block store.sample_block, first int4 DEFAULT 0, last int4 DEFAULT NULL)
-RETURNS SETOF store.sample LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 360
+CREATE FUNCTION store.block_samples(block store.block_row, first int4 DEFAULT 0, last int4 DEFAULT NULL)
+RETURNS SETOF store.sample_row LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 360
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$  -- fleet.samples calls it for its reader
 DECLARE
     -- A copy in memory: every use of the stored one would fetch it anew.
@@ -155,7 +167,7 @@ BEGIN
 END $$;
 
 -- The place of the last sample whose host clock showed at most this; -1: all of them showed more.
-CREATE FUNCTION store.block_place(block store.sample_block, local_ns int8) RETURNS int4
+CREATE FUNCTION store.block_place(block store.block_row, local_ns int8) RETURNS int4
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     d bit varying; w int4[]; b int8[]; s int8[]; p int4[]; a int4[];
@@ -180,8 +192,8 @@ END $$;
 
 -- Every sample of a host with since <= ref_time < until, wherever it is kept, in no order.
 CREATE FUNCTION store.samples(host int8, since timestamptz, until timestamptz)
-RETURNS SETOF store.sample LANGUAGE plpgsql STABLE ROWS 360 AS $$
-DECLARE closed timestamptz; block store.sample_block;
+RETURNS SETOF store.sample_row LANGUAGE plpgsql STABLE ROWS 360 AS $$
+DECLARE closed timestamptz; block store.block_row;
 BEGIN
     SELECT m.closed_until INTO closed FROM store.tier_mark m;
     IF since < closed THEN
@@ -235,15 +247,18 @@ CREATE TABLE store.rollup_minute (
     PRIMARY KEY (host_id, bucket)
 ) PARTITION BY RANGE (bucket);
 CREATE INDEX rollup_minute_by_time ON store.rollup_minute USING brin (bucket) WITH (pages_per_range = 32);
+SELECT store.distribute('rollup_minute');
 
 CREATE TABLE store.rollup_hour (LIKE store.rollup_minute, PRIMARY KEY (host_id, bucket))
     PARTITION BY RANGE (bucket);
+SELECT store.distribute('rollup_hour');
 
 -- Hours of hosts whose rollups lack samples that came late. No key: writers only add, and never wait.
 CREATE TABLE store.rollup_dirty (
     host_id int8 NOT NULL,
     hour    timestamptz NOT NULL
 );
+SELECT store.distribute('rollup_dirty');
 
 -- The fleet in one minute, as it was known when the minute was rolled up.
 CREATE TABLE store.fleet_minute (
@@ -335,7 +350,7 @@ FROM (
     UNION ALL
     SELECT s.* FROM store.sample_late s
     UNION ALL
-    SELECT s.* FROM store.sample_block b CROSS JOIN LATERAL store.block_samples(b) s
+    SELECT s.* FROM store.sample_block b CROSS JOIN LATERAL store.block_samples(ROW(b.*)::store.block_row) s
 ) m JOIN store.host h USING (host_id);
 COMMENT ON VIEW fleet.samples IS 'Every stored sample. Restrict the host. Samples older than some hours are unpacked first, all of the host''s: for a stretch of time fleet.samples_of(host, from, to) is much faster.';
 

@@ -106,9 +106,9 @@ async fn repacked_hours_read_the_same() {
                                                          (SELECT hour FROM public.base) - interval '59 minutes')";
     assert_eq!(number(&pool, stretch).await, 12, "half-open, over the edge of two blocks");
     let places = "SELECT count(*) FROM store.sample_block b, generate_series(0, b.n - 1) k,
-                      LATERAL store.block_samples(b, k, k) s
-                  WHERE b.host_id < 5 AND (store.block_place(b, s.host_ns) <> k
-                     OR store.block_place(b, s.host_ns - 1) <> k - 1)";
+                      LATERAL store.block_samples(ROW(b.*)::store.block_row, k, k) s
+                  WHERE b.host_id < 5 AND (store.block_place(ROW(b.*)::store.block_row, s.host_ns) <> k
+                     OR store.block_place(ROW(b.*)::store.block_row, s.host_ns - 1) <> k - 1)";
     assert_eq!(number(&pool, places).await, 0, "each sample is found by its host clock");
     world.stop().await;
 }
