@@ -28,6 +28,30 @@ BEGIN
     RETURN mark;
 END $$;
 
+-- For writers too: the watermarks of boots that are known, theirs until the transaction ends. Citus locks no rows
+-- of several shards at once; there, writers hold the groups that their hosts are in, in order, on the coordinator
+-- that all collectors are connected to.
+CREATE FUNCTION store.boots_for_writing(hosts int8[], boots uuid[])
+RETURNS TABLE (host_id int8, boot_id uuid, boot_no int4, last_seq int8, steps int4)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+    IF NOT store.on_citus() THEN
+        RETURN QUERY
+        SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq, b.steps
+        FROM store.boot b JOIN unnest(hosts, boots) AS k(host_id, boot_id) USING (host_id, boot_id)
+        ORDER BY b.host_id, b.boot_id FOR NO KEY UPDATE OF b;
+        RETURN;
+    END IF;
+    -- A boot that is new is numbered in its host's row, which is on every node: no parallel work beside that.
+    PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+    PERFORM pg_advisory_xact_lock(1953656425, g.number)
+    FROM (SELECT DISTINCT (h % 64)::int4 AS number FROM unnest(hosts) h ORDER BY 1) g;
+    RETURN QUERY
+    SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq, b.steps
+    FROM store.boot b JOIN unnest(hosts, boots) AS k(host_id, boot_id) USING (host_id, boot_id);
+END $$;
+
 -- The rollup of a minute finds its rows by time.
 DO $$  -- alone: Citus takes no string of several commands with an index of a distributed table among them
 BEGIN

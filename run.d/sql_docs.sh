@@ -23,7 +23,7 @@ sql_docs_text() {
     "$psql" -q "$DATABASE_URL" -c 'CREATE DATABASE sql_docs'
     url=${DATABASE_URL/'/postgres?'/'/sql_docs?'}
     for migration in migrations/*.sql; do
-        "$psql" -q -1 -v ON_ERROR_STOP=1 -f "$migration" "$url"
+        "$psql" -q -1 -v ON_ERROR_STOP=1 -o /dev/null -f "$migration" "$url"
     done
     cat docs/sql/intro.md
     for part in docs/sql/*.md; do

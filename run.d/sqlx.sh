@@ -25,7 +25,7 @@ sqlx_metadata() {
     "$psql" -q "$DATABASE_URL" -c 'CREATE DATABASE sqlx_metadata'
     local url=${DATABASE_URL/'/postgres?'/'/sqlx_metadata?'}
     for migration in migrations/*.sql; do
-        "$psql" -q -1 -v ON_ERROR_STOP=1 -f "$migration" "$url"
+        "$psql" -q -1 -v ON_ERROR_STOP=1 -o /dev/null -f "$migration" "$url"
     done
     mkdir -p "$folder"
     rm -f "$folder"/query-*.json

@@ -64,6 +64,8 @@ async fn filled() -> (World, Store, PgPool) {
     let store = world.app().store().clone();
     // The hours to be filled had just been over when the collector started.
     let base = "CREATE TABLE public.base AS SELECT date_trunc('hour', now()) AS hour;
+                DO $$ BEGIN IF store.on_citus() THEN
+                    PERFORM create_reference_table('public.base'); END IF; END $$;
                 GRANT USAGE ON SCHEMA public TO fleet_reader;
                 GRANT SELECT ON public.base TO fleet_reader;";
     sqlx::raw_sql(base).execute(&pool).await.unwrap();

@@ -71,10 +71,9 @@ pub(super) async fn lock(
     let hosts: Vec<i64> = wanted.iter().map(|(host, _)| *host).collect();
     let boots: Vec<Uuid> = wanted.iter().map(|(_, boot)| uuid(*boot)).collect();
     let rows = sqlx::query!(
-        "SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq, b.steps
-         FROM store.boot b JOIN unnest($1::int8[], $2::uuid[]) AS k(host_id, boot_id)
-              USING (host_id, boot_id)
-         ORDER BY b.host_id, b.boot_id FOR NO KEY UPDATE OF b",
+        r#"SELECT host_id AS "host_id!", boot_id AS "boot_id!", boot_no AS "boot_no!",
+                  last_seq AS "last_seq!", steps
+           FROM store.boots_for_writing($1, $2)"#,
         &hosts,
         &boots
     )

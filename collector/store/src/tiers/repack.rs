@@ -169,9 +169,11 @@ async fn repack_late_of(
     last: i64,
     closed: Timestamp<Utc>,
 ) -> Result<u64, sqlx::Error> {
+    // Not `RETURNING {SELECT}`: Citus returns nothing that depends on more than the row.
     let delete = format!(
-        "DELETE FROM store.sample_late WHERE host_id > $1 AND host_id <= $2 AND ref_time < $3 \
-         RETURNING {SELECT}"
+        "WITH late AS (DELETE FROM store.sample_late \
+                       WHERE host_id > $1 AND host_id <= $2 AND ref_time < $3 RETURNING *) \
+         SELECT {SELECT} FROM late"
     );
     let rows = sqlx::query(AssertSqlSafe(delete))
         .bind(after)
