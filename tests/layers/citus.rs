@@ -94,7 +94,8 @@ impl Check<'_> {
             ["create", "unique", "index", ..] => self.unique_index(number, text),
             ["create", "index", ..] => self.late_index(number, statement),
             ["alter", "table", name, ..] => self.alteration(number, name, statement),
-            ["create", "trigger" | "constraint", ..] | ["create", "or", "replace", "trigger", ..] => {
+            ["create", "trigger" | "constraint", ..]
+            | ["create", "or", "replace", "trigger", ..] => {
                 for table in names_after(text, "on") {
                     if self.place(&table) != Local {
                         self.fault(number, format!("a trigger on {table}"));
@@ -134,8 +135,12 @@ impl Check<'_> {
     fn foreign_keys(&mut self, number: u32, table: &str, item: &str) {
         for other in names_after(item, "references") {
             let fits = match (self.place(table), self.place(&other)) {
-                (Distributed, Distributed) => item.starts_with("foreign key") && item.contains("host_id"),
-                (Distributed, Local) | (Reference | Local, Distributed) | (Reference, Local) => false,
+                (Distributed, Distributed) => {
+                    item.starts_with("foreign key") && item.contains("host_id")
+                }
+                (Distributed, Local) | (Reference | Local, Distributed) | (Reference, Local) => {
+                    false
+                }
                 (_, Reference) | (Local, Local) => true,
             };
             if !fits {
@@ -146,7 +151,9 @@ impl Check<'_> {
 
     fn unique_index(&mut self, number: u32, text: &str) {
         for table in names_after(text, "on") {
-            if self.place(&table) == Distributed && !items(text).iter().any(|i| i.starts_with("host_id")) {
+            if self.place(&table) == Distributed
+                && !items(text).iter().any(|i| i.starts_with("host_id"))
+            {
                 self.fault(number, format!("a unique index of {table} without host_id"));
             }
         }
@@ -156,7 +163,10 @@ impl Check<'_> {
     fn late_index(&mut self, number: u32, statement: &Statement) {
         for table in names_after(&statement.text, "on") {
             if self.is_distributed_by_now(&table) && !statement.within_do {
-                self.fault(number, format!("an index of {table} after it was distributed: put it into a DO block"));
+                self.fault(
+                    number,
+                    format!("an index of {table} after it was distributed: put it into a DO block"),
+                );
             }
         }
     }
@@ -176,7 +186,10 @@ impl Check<'_> {
                 .iter()
                 .any(|word| text.contains(word));
         if self.is_distributed_by_now(table) && !statement.within_do && !one_plain_column {
-            self.fault(number, format!("{text}: put it into a DO block, with one change to each command"));
+            self.fault(
+                number,
+                format!("{text}: put it into a DO block, with one change to each command"),
+            );
         }
     }
 
@@ -192,7 +205,10 @@ impl Check<'_> {
             let parameters = head.split(')').next().is_some_and(|list| !list.trim().is_empty());
             let reads = text.split([' ', ',', '(', ')']).any(|word| word == table);
             if text.contains("language sql") && parameters && reads {
-                self.fault(number, format!("{name} is LANGUAGE sql, has parameters and reads {table}"));
+                self.fault(
+                    number,
+                    format!("{name} is LANGUAGE sql, has parameters and reads {table}"),
+                );
             }
         }
     }
@@ -216,8 +232,12 @@ impl Check<'_> {
     }
 
     fn end_of(&mut self, number: u32) {
-        let left: Vec<String> =
-            self.made.iter().filter(|(_, placed)| !**placed).map(|(name, _)| name.clone()).collect();
+        let left: Vec<String> = self
+            .made
+            .iter()
+            .filter(|(_, placed)| !**placed)
+            .map(|(name, _)| name.clone())
+            .collect();
         for table in left {
             self.fault(number, format!("{table} is made but not put where it belongs"));
             self.made.insert(table, true);
@@ -282,12 +302,21 @@ fn bad_migrations_are_found() {
         ("store.seen_of(host int8)", "store.seen_of(s store.seen)", "row type"),
         ("store.all_seen()", "store.all_seen(n int8)", "is LANGUAGE sql"),
         ("ADD later int8", "ADD later int8 NOT NULL DEFAULT 0", "DO block"),
-        ("DO $$ BEGIN CREATE INDEX seen_later ON store.seen (later); END $$;",
-         "CREATE INDEX seen_later ON store.seen (later);", "DO block"),
-        ("ALTER TABLE store.seen ADD later int8;",
-         "CREATE TRIGGER t AFTER INSERT ON store.seen FOR EACH ROW EXECUTE FUNCTION f();", "trigger"),
-        ("CREATE INDEX seen_later ON store.seen (later)",
-         "CREATE UNIQUE INDEX seen_later ON store.seen (later)", "without host_id"),
+        (
+            "DO $$ BEGIN CREATE INDEX seen_later ON store.seen (later); END $$;",
+            "CREATE INDEX seen_later ON store.seen (later);",
+            "DO block",
+        ),
+        (
+            "ALTER TABLE store.seen ADD later int8;",
+            "CREATE TRIGGER t AFTER INSERT ON store.seen FOR EACH ROW EXECUTE FUNCTION f();",
+            "trigger",
+        ),
+        (
+            "CREATE INDEX seen_later ON store.seen (later)",
+            "CREATE UNIQUE INDEX seen_later ON store.seen (later)",
+            "without host_id",
+        ),
     ];
     for (right, wrong, fault) in worse {
         assert!(good.contains(right), "{right}");

@@ -27,7 +27,8 @@ pub(crate) fn statements(file: &str) -> Vec<Statement> {
 fn without_comments(file: &str) -> String {
     let code = |line: &str| {
         // Two dashes within a text, of which there is an even number of quotes before a comment.
-        let at = line.match_indices("--").find(|(at, _)| line[..*at].matches('\'').count() % 2 == 0);
+        let at =
+            line.match_indices("--").find(|(at, _)| line[..*at].matches('\'').count() % 2 == 0);
         at.map_or(line, |(at, _)| &line[..at]).to_owned()
     };
     file.lines().map(code).collect::<Vec<_>>().join("\n")
@@ -48,7 +49,8 @@ fn split(code: &str) -> Vec<String> {
         } else if c == '\'' {
             let end = rest[1..].find('\'').map_or(rest.len(), |at| at + 2);
             let quoted = &rest[..end];
-            let is_name = quoted.trim_matches('\'').chars().all(|c| c.is_alphanumeric() || c == '_');
+            let is_name =
+                quoted.trim_matches('\'').chars().all(|c| c.is_alphanumeric() || c == '_');
             text.push_str(if is_name { quoted } else { "''" });
             taken = end;
         } else if c == ';' && !in_body {
@@ -59,9 +61,7 @@ fn split(code: &str) -> Vec<String> {
         rest = &rest[taken..];
     }
     found.push(text);
-    let tidy = |text: String| {
-        text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
-    };
+    let tidy = |text: String| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
     found.into_iter().map(tidy).filter(|text| !text.is_empty()).collect()
 }
 
@@ -88,7 +88,8 @@ pub(crate) fn items(statement: &str) -> Vec<String> {
 
 /// The names that come after a word.
 pub(crate) fn names_after(statement: &str, word: &str) -> Vec<String> {
-    let words: Vec<&str> = statement.split([' ', '(', ')', ',']).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> =
+        statement.split([' ', '(', ')', ',']).filter(|w| !w.is_empty()).collect();
     words
         .windows(2)
         .filter(|pair| pair[0] == word && pair[1].contains('.'))

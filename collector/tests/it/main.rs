@@ -9,6 +9,7 @@ mod exactly_once;
 mod facts;
 mod hostile;
 mod identity;
+mod on_citus;
 mod partitions;
 mod several;
 mod source_rows;

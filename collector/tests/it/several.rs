@@ -9,13 +9,13 @@ const AGENTS: u64 = 12;
 const REPORTS: u64 = 300;
 
 /// Small transactions, and no quota in the way.
-const INGEST: &str = "[ingest]\nlinger = \"5 ms\"\nreports-per-second = 1000000\nburst = 1000000";
+pub(crate) const INGEST: &str =
+    "[ingest]\nlinger = \"5 ms\"\nreports-per-second = 1000000\nburst = 1000000";
 
 /// A second collector on the first one's database.
 async fn beside(world: &World) -> (App, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let socket = world.text("SHOW unix_socket_directories").await;
-    let url = format!("postgres://truechimer@localhost/truechimer?host={socket}");
+    let url = world.database_url().await;
     let mut config = world.config(&format!("[database]\nurl = \"{url}\"\n{INGEST}"));
     config.data_dir = Some(dir.path().to_owned());
     (App::start(config, Roles::only(&[Role::Ingest])).await.unwrap(), dir)
@@ -75,7 +75,11 @@ async fn wander(homes: [Agent; 2], seed: u64) {
 /// report stored once, and that no transaction of either waits for the other in vain.
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_move_between_collectors() {
-    let mut world = World::start_with(INGEST).await;
+    move_between_collectors(World::start_with(INGEST).await).await;
+}
+
+/// Needs a world that was started with [`INGEST`].
+pub(crate) async fn move_between_collectors(mut world: World) {
     let (second, _dir) = beside(&world).await;
     let mut wanderers = tokio::task::JoinSet::new();
     for seed in 1..=AGENTS {

@@ -1,6 +1,7 @@
 //! A collector in a folder of its own, and agents that speak to it.
 
 mod agent;
+pub(crate) mod citus;
 mod skip;
 mod world;
 

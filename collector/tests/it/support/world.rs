@@ -11,10 +11,11 @@ use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// A collector on a fresh embedded cluster.
+/// A collector on a fresh embedded cluster, or on a database of somebody else's server.
 pub(crate) struct World {
     pub(crate) dir: TempDir,
     app: Option<App>,
+    database_url: Option<String>,
 }
 
 impl World {
@@ -32,7 +33,24 @@ impl World {
 
     /// An empty folder.
     pub(crate) fn nowhere() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), app: None }
+        Self { dir: tempfile::tempdir().unwrap(), app: None, database_url: None }
+    }
+
+    /// Runs the ingest role on a database that is there.
+    pub(crate) async fn start_on(database_url: &str, toml: &str) -> Self {
+        let mut world = Self::nowhere();
+        world.database_url = Some(database_url.to_owned());
+        world.restart_with(toml).await;
+        world
+    }
+
+    /// Where another collector finds this one's database.
+    pub(crate) async fn database_url(&self) -> String {
+        if let Some(url) = &self.database_url {
+            return url.clone();
+        }
+        let socket = self.text("SHOW unix_socket_directories").await;
+        format!("postgres://truechimer@localhost/truechimer?host={socket}")
     }
 
     /// Starts the collector again in the same folder.
@@ -45,6 +63,9 @@ impl World {
     pub(crate) fn config(&self, toml: &str) -> Config {
         let mut config = Config::parse(toml).unwrap();
         config.data_dir = Some(self.dir.path().to_owned());
+        if let Some(url) = &self.database_url {
+            config.database.url.get_or_insert_with(|| url.clone());
+        }
         for listen in [&mut config.grpc.listen, &mut config.web.listen, &mut config.observe.listen]
         {
             listen.set_port(0);
@@ -67,8 +88,13 @@ impl World {
 
     /// A pool of the test's own, beside the collector's.
     pub(crate) async fn sql(&self) -> PgPool {
-        let embedded = self.app().database().embedded.as_ref().unwrap();
-        PgPool::connect_with(embedded.connect_options()).await.unwrap()
+        match &self.database_url {
+            Some(url) => PgPool::connect(url).await.unwrap(),
+            None => {
+                let embedded = self.app().database().embedded.as_ref().unwrap();
+                PgPool::connect_with(embedded.connect_options()).await.unwrap()
+            }
+        }
     }
 
     /// The number that a query gives.

@@ -1,0 +1,158 @@
+//! The platform on Citus: the same migrations, the same code, the same answers.
+
+use sqlx::{AssertSqlSafe, PgPool};
+use store::Store;
+use timebase::{Span, Timestamp};
+
+use crate::several::{INGEST, move_between_collectors};
+use crate::support::World;
+use crate::support::citus::{Database, server};
+use crate::tiers::KEEP;
+
+/// Monday 2026-01-05 00:00 UTC; what is filled in is of the three hours after it.
+const BEGIN_S: i64 = 1_767_571_200;
+
+/// Four hosts that report every 20 s: one steps back, one has a gap, one is silent, one has no window at times.
+const FILL: &str = "
+    INSERT INTO store.host (host_uuid, name, service, credential_hash, enrolled_at)
+    SELECT ('00000000-0000-0000-0000-00000000000' || n)::uuid, 'host-' || n, 'service-' || n % 2, n::text::bytea,
+           to_timestamp(1767571200)
+    FROM generate_series(1, 4) n ORDER BY n;
+    INSERT INTO store.boot (host_id, boot_id, boot_no, last_seq, steps)
+    SELECT host_id, host_uuid, 1, 539, 0 FROM store.host;
+    INSERT INTO store.sample
+    SELECT h, to_timestamp(1767571200 + n * 20), n, 1767571200000000000 + n * 20000000000 + off
+               - CASE WHEN h = 2 AND n > 300 THEN 5000000000 ELSE 0 END,
+           7000000000000 + n * 20000000000, CASE WHEN h <> 4 OR n % 7 > 0 THEN off - 900000 - n END,
+           CASE WHEN h <> 4 OR n % 7 > 0 THEN off + 900000 + n END, off, 9000 + n % 100, -20000 + n % 50,
+           1, CASE WHEN h = 2 AND n > 300 THEN 1 ELSE 0 END, 2 + (n % 97 = 0)::int4, 3,
+           CASE WHEN n % 5 > 0 THEN 4000 + n END, 4000
+    FROM (SELECT h, n, (h * 10000000 + n % 13 * 1000)::int8 AS off
+          FROM generate_series(1, 4) h, generate_series(0, 539) n
+          WHERE h <> 3 OR n NOT BETWEEN 100 AND 200) s;
+    INSERT INTO store.epoch
+    SELECT host_id, boot_no, steps, ref_time, host_ns, raw_ns, seq FROM store.sample
+    WHERE seq = 0 OR host_id = 2 AND seq = 301;
+    INSERT INTO store.event VALUES
+        (2, 1, 301, 0, to_timestamp(1767571200 + 6020), 0, 0, 'step', -5000000000, 'stepped'),
+        (3, 1, 201, 0, to_timestamp(1767571200 + 4020), 0, 0, 'suspend', 2000000000000, 'slept');
+    INSERT INTO store.host_state (host_id, ref_time, received_at, seq, host_ns, raw_ns, lo_ns, hi_ns,
+        drift_limit_ppb, kernel_max_error_ns, kernel_estimated_error_ns, kernel_frequency_ppb, kernel_status,
+        kernel_synchronised, tai_offset_s, boot_no, steps, state, leap, discipliner)
+    SELECT host_id, ref_time, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, 50000, 0, 0, 0, 0, true, 37, 1, steps,
+           state, 1, 1
+    FROM store.sample WHERE seq = 539;
+    INSERT INTO store.source_state (host_id, position, name, address, verdict, reach, poll_log2, offset_ns,
+        stratum, reference_id, root_delay_ns, root_dispersion_ns, accepted, refused, leap, authentication, stamps)
+    SELECT h, p, 'source-' || p, '192.0.2.' || p, CASE p WHEN 1 THEN 'selected' ELSE 'falseticker' END, 255, 6,
+           h * p, 2, 3221225986, 0, 9, 1, 0, 1, 1, 1
+    FROM generate_series(1, 4) h, generate_series(1, 2) p;
+    INSERT INTO store.refusal
+    SELECT host_id, 'malformed', 1, ref_time, 'a test' FROM store.host_state WHERE host_id = 3;
+    INSERT INTO store.assessment
+    SELECT host_id, CASE host_id WHEN 1 THEN 'safe' ELSE 'certain' END, 15000000, host_id = 3, ref_time
+    FROM store.host_state;
+    INSERT INTO fleet.log_line (batch, line_no, host, local_ns, loaded_by)
+    SELECT 'all', n, 'host-' || n % 5, 1767571200000000000 + n * 7919 % 10900 * 1000000000, session_user
+    FROM generate_series(1, 200) n;";
+
+/// Everything that people ask, one row and column each.
+const QUESTIONS: &[&str] = &[
+    "host_now",
+    "samples",
+    "sources_now",
+    "events",
+    "alerts",
+    "findings",
+    "deliveries",
+    "drifting",
+    "windows_by_service",
+    "grandmasters_now",
+    "refusals",
+    "fleet_history",
+    "samples_of('host-2', to_timestamp(1767571200 + 3000), to_timestamp(1767571200 + 9000))",
+    "host_history('host-1', to_timestamp(1767571200), to_timestamp(1767571200 + 10800), 3)",
+    "host_history('host-2', to_timestamp(1767571200), to_timestamp(1767571200 + 10800), 60)",
+    "host_history('host-3', to_timestamp(1767571200), to_timestamp(1767571200 + 10800), 600)",
+    "coverage(to_timestamp(1767571200), to_timestamp(1767571200 + 10800))",
+    "coverage(to_timestamp(1767571200), to_timestamp(1767571200 + 10800), '1 hour', 'host-3')",
+    "utc_window('host-1', 1767571200000000000 + 4321000000000)",
+    "utc_window('host-2', 1767571200000000000 + 10000000000000)",
+    "utc_window('host-3', to_timestamp(1767571200 + 10500))",
+    "utc_window('host-4', 1767571200000000000 + 10790000000000)",
+    "order_of('host-1', 1767581000000000000, 'host-4', 1767581000000000000)",
+    "order_of('host-1', 1767581000000000000, 'host-2', 1767581001000000000)",
+    "skew('host-1', 'host-4', to_timestamp(1767571200 + 10501))",
+    "order_lines('all')",
+    "order_lines(ARRAY['host-1', 'host-2'], ARRAY[1767581000000000000, 1767581000000000000])",
+];
+
+/// Fills a database and asks it.
+async fn answers(store: &Store, pool: &PgPool) -> Vec<String> {
+    let begin = format!(
+        "UPDATE store.tier_mark SET sealed_until = t, closed_until = t, minutes_sealed = t, minutes_until = t,
+                                    hours_until = t
+         FROM (SELECT to_timestamp({BEGIN_S}) AS t) b"
+    );
+    sqlx::query(AssertSqlSafe(begin)).execute(pool).await.unwrap();
+    let at =
+        |hours| Timestamp::from_ns(BEGIN_S * 1_000_000_000) + Span::from_secs(3_600).times(hours);
+    store.make_partitions(at(2)).await.unwrap();
+    sqlx::raw_sql(FILL).execute(pool).await.unwrap();
+    // Two hours rolled up, and the first of them repacked: every tier has something.
+    let done = store.maintain_tiers(at(3), &KEEP, 24).await.unwrap();
+    assert!(done.hours == 1 && done.minutes > 120, "{done:?}");
+    let mut answers = Vec::new();
+    for question in QUESTIONS {
+        let sql = format!(
+            "SELECT coalesce(string_agg(q::text, E'\\n' ORDER BY q::text), '') FROM fleet.{question} q"
+        );
+        let answer: Result<String, _> =
+            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await;
+        answers.push(format!("{question}: {}", answer.unwrap_or_else(|error| error.to_string())));
+    }
+    answers
+}
+
+/// Proves that every view and function of schema fleet answers on Citus as it does on plain Postgres, to the
+/// nanosecond, of samples that are raw, repacked and rolled up.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_those_of_plain_postgres() {
+    let Some(server) = server("answers_are_those_of_plain_postgres") else { return };
+    let mut plain = World::start().await;
+    let expected = answers(plain.app().store(), &plain.sql().await).await;
+    plain.stop().await;
+
+    let database = Database::new(&server).await;
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    let store = Store::from_pool(pool.clone());
+    store.migrate().await.unwrap();
+    let shards = "SELECT count(*) FROM citus_tables WHERE citus_table_type = 'distributed'";
+    let distributed: i64 = sqlx::query_scalar(shards).fetch_one(&pool).await.unwrap();
+    assert!(distributed > 10, "{distributed}");
+    store.migrate().await.unwrap();
+    let found = answers(&store, &pool).await;
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
+    let empty = expected.iter().filter(|answer| answer.ends_with(": ")).count();
+    assert!(empty <= 3, "alerts, findings and deliveries are none: {expected:#?}");
+
+    let dropped = store
+        .maintain_partitions(Timestamp::from_ns(BEGIN_S * 1_000_000_000), &KEEP)
+        .await
+        .unwrap();
+    assert_eq!(dropped.dropped, 1, "the raw rows of the hour that was repacked");
+    pool.close().await;
+    database.drop().await;
+}
+
+/// Proves that on Citus too, agents that move between two collectors have every report stored once, and that the
+/// collectors never wait for each other in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_move_between_collectors_on_citus() {
+    let Some(server) = server("agents_move_between_collectors_on_citus") else { return };
+    let database = Database::new(&server).await;
+    move_between_collectors(World::start_on(&database.url, INGEST).await).await;
+    database.drop().await;
+}
