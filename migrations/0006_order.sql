@@ -693,6 +693,19 @@ BEGIN
     RETURN dropped;
 END $$;
 
+-- On Citus a plan must know the host: it says on which node to look.
+DO $$
+DECLARE of_people regprocedure;
+BEGIN
+    FOR of_people IN
+        SELECT p.oid FROM pg_proc p
+        WHERE p.pronamespace = 'fleet'::regnamespace AND 'plan_cache_mode=force_generic_plan' = ANY (p.proconfig)
+          AND store.on_citus()
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s RESET plan_cache_mode', of_people);
+    END LOOP;
+END $$;
+
 COMMENT ON FUNCTION fleet.utc_window(text, int8) IS 'When was it really, as the clock of this host (name or uuid) showed local_ns (nanoseconds since 1970)? One row for each clock epoch that may have shown it: a clock set back shows a moment twice. UTC was in [lo_ns, hi_ns] for certain; null: unbounded. basis: between (reports on both sides, grown towards it and intersected), break (the host slept, nobody watched, reports are lost or UTC may have leapt between: it was after the one report and before the other), after / before (beyond the last or first report of the epoch), no window (between what came before the epoch and after), skipped (the clock was set across it).';
 COMMENT ON FUNCTION fleet.utc_window(text, timestamptz) IS 'As utc_window with nanoseconds; the rows cover the whole microsecond.';
 COMMENT ON FUNCTION fleet.order_of(text, int8, text, int8) IS 'Which of two readings was first: before (a was), after (b was), or undecidable. On one host and in one clock epoch the local times decide; otherwise all intervals of utc_window must be apart.';

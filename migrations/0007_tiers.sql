@@ -304,6 +304,7 @@ RETURNS TABLE (tier text, bucket timestamptz, first_at timestamptz, last_at time
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE mark store.tier_mark; h_end timestamptz; m_end timestamptz; m_start timestamptz; s_start timestamptz;
+    taken store.sample_row[];
 BEGIN
     SELECT m.* INTO mark FROM store.tier_mark m;
     h_end := CASE WHEN bucket_s >= 3600 THEN mark.hours_until
@@ -312,6 +313,10 @@ BEGIN
                   ELSE least(mark.minutes_until, mark.samples_from) END;
     m_start := greatest(since, h_end);
     s_start := greatest(m_start, m_end);
+    -- Apart: in one query with tables of one host, Citus would call the function on that host's shard.
+    IF s_start < until THEN
+        taken := ARRAY(SELECT s FROM store.samples(host, s_start, until) s);
+    END IF;
     RETURN QUERY
     WITH piece AS (
         SELECT 'hour' AS tier, 3 AS rank, r.bucket + r.first_ms * interval '1 ms' AS t,
@@ -332,8 +337,7 @@ BEGIN
         SELECT CASE WHEN s.ref_time < mark.closed_until THEN 'repacked' ELSE 'raw' END, 1, s.ref_time, s.ref_time,
                s.lo_ns, s.hi_ns, store.width(s.lo_ns, s.hi_ns), s.offset_ns, s.offset_ns, s.offset_ns,
                s.boot_no, s.steps, 1, (s.lo_ns IS NULL)::int4, 0, s.state, s.sources_used, s.seq
-        FROM store.samples(host, s_start, until) s
-        WHERE s_start < until
+        FROM unnest(taken) s
     ), placed AS (
         SELECT p.*, floor(extract(epoch FROM p.t)::float8 / bucket_s) AS b,
                (extract(epoch FROM p.t - lag(p.l) OVER o) * 1000)::int8 AS since_last
@@ -425,13 +429,14 @@ CREATE FUNCTION fleet.coverage(since timestamptz DEFAULT now() - interval '24 ho
 RETURNS TABLE (host text, gap_from timestamptz, gap_to timestamptz, length interval, reason text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
-DECLARE mark store.tier_mark; id int8 := CASE WHEN of_host IS NOT NULL THEN store.host_of(of_host) END;
+DECLARE
+    mark store.tier_mark; id int8 := CASE WHEN of_host IS NOT NULL THEN store.host_of(of_host) END;
+    ids int8[]; froms timestamptz[]; tos timestamptz[];
 BEGIN
     IF longer_than < interval '1 minute' THEN
         RAISE EXCEPTION 'longer_than must be a minute or more: gaps are found by minutes';
     END IF;
     SELECT m.* INTO mark FROM store.tier_mark m;
-    RETURN QUERY
     WITH stretch AS (
         SELECT r.host_id, r.bucket + r.first_ms * interval '1 ms' AS f,
                r.bucket + r.last_ms * interval '1 ms' AS l
@@ -452,13 +457,21 @@ BEGIN
         SELECT s.host_id, lag(s.l) OVER o AS f, s.f AS t FROM stretch s
         WINDOW o AS (PARTITION BY s.host_id ORDER BY s.f, s.l)
     )
+    SELECT array_agg(g.host_id), array_agg(g.f), array_agg(g.t) INTO ids, froms, tos
+    FROM gap g WHERE g.t - g.f > longer_than;
+    -- Apart: Citus compares no events of many shards with gaps that it has gathered.
+    RETURN QUERY
+    WITH told AS MATERIALIZED (
+        SELECT e.host_id, e.ref_time, e.kind FROM store.event e
+        WHERE e.host_id = ANY (ids) AND e.ref_time > since - interval '2 minutes'
+          AND e.ref_time <= until + interval '1 minute'
+          AND e.kind IN ('reboot', 'restart', 'suspend', 'dropped')
+    )
     SELECT h.name, g.f, g.t, g.t - g.f,
-           (SELECT string_agg(DISTINCT e.kind, ', ') FROM store.event e
+           (SELECT string_agg(DISTINCT e.kind, ', ') FROM told e
             WHERE e.host_id = g.host_id AND e.ref_time > g.f - interval '1 minute'
-              AND e.ref_time <= g.t + interval '1 minute'
-              AND e.kind IN ('reboot', 'restart', 'suspend', 'dropped'))
-    FROM gap g JOIN store.host h ON h.host_id = g.host_id
-    WHERE g.t - g.f > longer_than
+              AND e.ref_time <= g.t + interval '1 minute')
+    FROM unnest(ids, froms, tos) AS g (host_id, f, t) JOIN store.host h ON h.host_id = g.host_id
     ORDER BY h.name, g.f;
 END $$;
 COMMENT ON FUNCTION fleet.coverage(timestamptz, timestamptz, interval, text) IS 'Stretches without a sample longer than longer_than, of one host or of all: host, gap_from, gap_to, length, and reason, the kinds of event beside it that explain a gap (reboot, restart, suspend, dropped); null: nothing tells. The last one of a host that is silent ends at until.';

@@ -53,7 +53,7 @@ const FILL: &str = "
     SELECT host_id, CASE host_id WHEN 1 THEN 'safe' ELSE 'certain' END, 15000000, host_id = 3, ref_time
     FROM store.host_state;
     INSERT INTO fleet.log_line (batch, line_no, host, local_ns, loaded_by)
-    SELECT 'all', n, 'host-' || n % 5, 1767571200000000000 + n * 7919 % 10900 * 1000000000, session_user
+    SELECT 'all', n, 'host-' || n % 5, 1767571200000000000 + (n * 7919 % 10900)::int8 * 1000000000, session_user
     FROM generate_series(1, 200) n;";
 
 /// Everything that people ask, one row and column each.
@@ -75,7 +75,7 @@ const QUESTIONS: &[&str] = &[
     "host_history('host-2', to_timestamp(1767571200), to_timestamp(1767571200 + 10800), 60)",
     "host_history('host-3', to_timestamp(1767571200), to_timestamp(1767571200 + 10800), 600)",
     "coverage(to_timestamp(1767571200), to_timestamp(1767571200 + 10800))",
-    "coverage(to_timestamp(1767571200), to_timestamp(1767571200 + 10800), '1 hour', 'host-3')",
+    "coverage(to_timestamp(1767571200), to_timestamp(1767571200 + 10800), '10 minutes', 'host-3')",
     "utc_window('host-1', 1767571200000000000 + 4321000000000)",
     "utc_window('host-2', 1767571200000000000 + 10000000000000)",
     "utc_window('host-3', to_timestamp(1767571200 + 10500))",
@@ -91,7 +91,7 @@ const QUESTIONS: &[&str] = &[
 async fn answers(store: &Store, pool: &PgPool) -> Vec<String> {
     let begin = format!(
         "UPDATE store.tier_mark SET sealed_until = t, closed_until = t, minutes_sealed = t, minutes_until = t,
-                                    hours_until = t
+                                    hours_until = t, samples_from = t, minutes_from = t
          FROM (SELECT to_timestamp({BEGIN_S}) AS t) b"
     );
     sqlx::query(AssertSqlSafe(begin)).execute(pool).await.unwrap();
@@ -132,9 +132,9 @@ async fn answers_are_those_of_plain_postgres() {
     assert!(distributed > 10, "{distributed}");
     store.migrate().await.unwrap();
     let found = answers(&store, &pool).await;
-    for (found, expected) in found.iter().zip(&expected) {
-        assert_eq!(found, expected);
-    }
+    let other: Vec<_> =
+        found.iter().zip(&expected).filter(|(found, plain)| found != plain).collect();
+    assert!(other.is_empty(), "{other:#?}");
     let empty = expected.iter().filter(|answer| answer.ends_with(": ")).count();
     assert!(empty <= 3, "alerts, findings and deliveries are none: {expected:#?}");
 

@@ -13,7 +13,8 @@ use crate::time;
 const REFRESH: Span = Span::from_secs(10);
 
 /// The drift rule's answer per host, and whether the host is silent, where that changed. What did not
-/// is kept out of the statement: a conflict locks its row, and a lock is a write too.
+/// is kept out of the statement: a conflict locks its row, and a lock is a write too. (Not by NOT EXISTS,
+/// which Citus does not compare a list of values with.)
 pub(super) async fn assess(tx: &mut PgConnection, at: &Evaluation<'_>) -> Result<u64, sqlx::Error> {
     let silent: BTreeSet<i64> = at
         .findings
@@ -36,11 +37,10 @@ pub(super) async fn assess(tx: &mut PgConnection, at: &Evaluation<'_>) -> Result
     let written = sqlx::query!(
         "INSERT INTO store.assessment AS a (host_id, answer, budget_ns, silent, since)
          SELECT host_id, answer, budget_ns, silent, $5
-         FROM UNNEST($1::int8[], $2::text[], $3::int8[], $4::bool[])
-              AS t (host_id, answer, budget_ns, silent)
-         WHERE NOT EXISTS (SELECT FROM store.assessment s
-             WHERE s.host_id = t.host_id AND s.answer = t.answer
-               AND s.budget_ns = t.budget_ns AND s.silent = t.silent)
+         FROM (SELECT host_id, answer, budget_ns, silent
+               FROM UNNEST($1::int8[], $2::text[], $3::int8[], $4::bool[])
+                    AS u (host_id, answer, budget_ns, silent)
+               EXCEPT SELECT host_id, answer, budget_ns, silent FROM store.assessment) t
          ON CONFLICT (host_id) DO UPDATE
          SET answer = excluded.answer, budget_ns = excluded.budget_ns, silent = excluded.silent,
              since = CASE WHEN a.answer = excluded.answer THEN a.since ELSE excluded.since END",

@@ -28,7 +28,7 @@ impl Database {
         let name = format!("truechimer_{}", Uuid::new_v4().simple());
         let server =
             PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await.unwrap();
-        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"));
         sqlx::query(create).execute(&server).await.unwrap();
         let options = options.database(&name);
         let pool = PgPool::connect_with(options.clone()).await.unwrap();
