@@ -44,6 +44,7 @@ fn paths_in_the_documents_exist() {
         "docs/WIRE.md",
         "docs/METRICS.md",
         "docs/OPERATIONS.md",
+        "docs/SCALE.md",
         "docs/SQL.md",
     ] {
         let text = fs::read_to_string(root().join(document)).unwrap();

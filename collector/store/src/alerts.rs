@@ -69,6 +69,10 @@ impl Seat {
     /// The database does not answer; then nothing was written.
     pub async fn apply(&mut self, evaluation: &Evaluation<'_>) -> Result<bool, sqlx::Error> {
         let mut tx = self.connection.begin().await?;
+        // On Citus tables that refer to hosts change after distributed ones only where those did one by one.
+        sqlx::query!("SELECT set_config('citus.multi_shard_modify_mode', 'sequential', true)")
+            .fetch_one(&mut *tx)
+            .await?;
         let mut changed = assess(&mut tx, evaluation).await?;
         changed += write_findings(&mut tx, evaluation).await?;
         for transition in evaluation.transitions {

@@ -150,7 +150,7 @@ impl Store {
                    a.budget_ns                       AS "budget_ns?",
                    s.offset_ns AS "offset_ns?", s.lo_ns AS "lo_ns?", s.hi_ns AS "hi_ns?",
                    store.state_word(s.state)         AS "state?",
-                   first.name                        AS "source?",
+                   every.first                        AS "source?",
                    coalesce(every.sources, 0)        AS "sources!",
                    coalesce(every.reachable, 0)      AS "reachable!",
                    s.kernel_max_error_ns             AS "kernel_max_error_ns?",
@@ -159,13 +159,11 @@ impl Store {
             FROM store.host h
             LEFT JOIN store.host_state s USING (host_id)
             LEFT JOIN store.assessment a USING (host_id)
-            LEFT JOIN LATERAL (
-                SELECT c.name FROM store.source_state c
-                WHERE c.host_id = h.host_id AND c.verdict = 'selected'
-                ORDER BY c.position LIMIT 1) first ON true
-            LEFT JOIN LATERAL (
-                SELECT count(*) AS sources, count(*) FILTER (WHERE c.reach <> 0) AS reachable
-                FROM store.source_state c WHERE c.host_id = h.host_id) every ON true
+            -- Not LATERAL, which Citus does not join to a table that is on every node.
+            LEFT JOIN (
+                SELECT c.host_id, count(*) AS sources, count(*) FILTER (WHERE c.reach <> 0) AS reachable,
+                       (array_agg(c.name ORDER BY c.position) FILTER (WHERE c.verdict = 'selected'))[1] AS first
+                FROM store.source_state c GROUP BY c.host_id) every USING (host_id)
             WHERE ($1 = '' OR strpos(lower(h.name), lower($1)) > 0)
               AND ($2 = '' OR h.service = $2)
               AND ($3 = '' OR coalesce(a.answer, 'unknown') = $3)
@@ -176,11 +174,11 @@ impl Store {
                 * (CASE WHEN $5 THEN -1 ELSE 1 END) END,
               CASE WHEN NOT $5 THEN
                 CASE $4 WHEN 'host' THEN h.name WHEN 'service' THEN h.service
-                        WHEN 'state' THEN store.state_word(s.state) WHEN 'source' THEN first.name END
+                        WHEN 'state' THEN store.state_word(s.state) WHEN 'source' THEN every.first END
               END NULLS LAST,
               CASE WHEN $5 THEN
                 CASE $4 WHEN 'host' THEN h.name WHEN 'service' THEN h.service
-                        WHEN 'state' THEN store.state_word(s.state) WHEN 'source' THEN first.name END
+                        WHEN 'state' THEN store.state_word(s.state) WHEN 'source' THEN every.first END
               END DESC NULLS LAST,
               CASE $4
                 WHEN 'worst' THEN -greatest(abs(s.lo_ns::numeric), abs(s.hi_ns::numeric))
