@@ -28,7 +28,7 @@ fn without_comments(file: &str) -> String {
     let code = |line: &str| {
         // Two dashes within a text, of which there is an even number of quotes before a comment.
         let at =
-            line.match_indices("--").find(|(at, _)| line[..*at].matches('\'').count() % 2 == 0);
+            line.match_indices("--").find(|(at, _)| line[..*at].matches('\'').count().is_multiple_of(2));
         at.map_or(line, |(at, _)| &line[..at]).to_owned()
     };
     file.lines().map(code).collect::<Vec<_>>().join("\n")
