@@ -27,8 +27,9 @@ pub(crate) fn statements(file: &str) -> Vec<Statement> {
 fn without_comments(file: &str) -> String {
     let code = |line: &str| {
         // Two dashes within a text, of which there is an even number of quotes before a comment.
-        let at =
-            line.match_indices("--").find(|(at, _)| line[..*at].matches('\'').count().is_multiple_of(2));
+        let at = line
+            .match_indices("--")
+            .find(|(at, _)| line[..*at].matches('\'').count().is_multiple_of(2));
         at.map_or(line, |(at, _)| &line[..at]).to_owned()
     };
     file.lines().map(code).collect::<Vec<_>>().join("\n")

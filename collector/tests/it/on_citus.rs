@@ -156,3 +156,47 @@ async fn agents_move_between_collectors_on_citus() {
     move_between_collectors(World::start_on(&database.url, INGEST).await).await;
     database.drop().await;
 }
+
+/// Proves that Citus has a plan for every statement of the store whose text is fixed. Which rows it finds, the other
+/// tests ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_has_a_plan() {
+    let Some(server) = server("every_statement_has_a_plan") else { return };
+    let database = Database::new(&server).await;
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    Store::from_pool(pool.clone()).migrate().await.unwrap();
+    let mut refused = Vec::new();
+    for file in std::fs::read_dir("store/.sqlx").unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let known: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let query = known["query"].as_str().unwrap();
+        let parameters = known["describe"]["parameters"]["Left"].as_array().cloned();
+        let some: Vec<_> = parameters.into_iter().flatten().map(|kind| some_value(&kind)).collect();
+        let list = if some.is_empty() { String::new() } else { format!("({})", some.join(", ")) };
+        if query.starts_with("SET ") {
+            continue;
+        }
+        let plan = format!("PREPARE q AS {query}; EXPLAIN EXECUTE q{list}; DEALLOCATE q");
+        let mut tx = pool.begin().await.unwrap();
+        if let Err(error) = sqlx::raw_sql(AssertSqlSafe(plan)).execute(&mut *tx).await {
+            refused.push(format!("{error}: {query}"));
+        }
+        tx.rollback().await.unwrap();
+        sqlx::raw_sql("DEALLOCATE ALL").execute(&pool).await.unwrap();
+    }
+    assert!(refused.is_empty(), "{refused:#?}");
+    pool.close().await;
+    database.drop().await;
+}
+
+/// Something of a type, as sqlx names it.
+fn some_value(kind: &serde_json::Value) -> &'static str {
+    match kind.as_str().unwrap_or_default() {
+        array if array.ends_with("Array") => "'{}'",
+        "Uuid" => "'00000000-0000-0000-0000-000000000000'",
+        "Timestamptz" => "'2026-01-05'",
+        "Jsonb" => "'{}'",
+        "Bool" => "'false'",
+        _ => "'1'",
+    }
+}
