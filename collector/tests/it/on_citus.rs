@@ -1,6 +1,6 @@
 //! The platform on Citus: the same migrations, the same code, the same answers.
 
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use store::Store;
 use timebase::{Span, Timestamp};
 
@@ -165,6 +165,7 @@ async fn every_statement_has_a_plan() {
     let database = Database::new(&server).await;
     let pool = PgPool::connect(&database.url).await.unwrap();
     Store::from_pool(pool.clone()).migrate().await.unwrap();
+    let mut one = PgConnection::connect(&database.url).await.unwrap();
     let mut refused = Vec::new();
     for file in std::fs::read_dir("store/.sqlx").unwrap() {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
@@ -176,15 +177,18 @@ async fn every_statement_has_a_plan() {
         if query.starts_with("SET ") {
             continue;
         }
-        let plan = format!("PREPARE q AS {query}; EXPLAIN EXECUTE q{list}; DEALLOCATE q");
-        let mut tx = pool.begin().await.unwrap();
+        // Citus runs an INSERT of a difference, but does not explain it; here it inserts nothing.
+        let explain = if query.contains("EXCEPT SELECT") { "" } else { "EXPLAIN" };
+        let plan = format!("PREPARE q AS {query}; {explain} EXECUTE q{list}");
+        let mut tx = one.begin().await.unwrap();
         if let Err(error) = sqlx::raw_sql(AssertSqlSafe(plan)).execute(&mut *tx).await {
             refused.push(format!("{error}: {query}"));
         }
         tx.rollback().await.unwrap();
-        sqlx::raw_sql("DEALLOCATE ALL").execute(&pool).await.unwrap();
+        sqlx::raw_sql("DEALLOCATE q").execute(&mut one).await.unwrap();
     }
     assert!(refused.is_empty(), "{refused:#?}");
+    one.close().await.unwrap();
     pool.close().await;
     database.drop().await;
 }
@@ -197,6 +201,7 @@ fn some_value(kind: &serde_json::Value) -> &'static str {
         "Timestamptz" => "'2026-01-05'",
         "Jsonb" => "'{}'",
         "Bool" => "'false'",
+        "Text" => "'sample'",
         _ => "'1'",
     }
 }
