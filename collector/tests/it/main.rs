@@ -13,5 +13,5 @@ mod partitions;
 mod sql_users;
 mod stop;
 mod support;
-mod views;
 mod tiers;
+mod views;
