@@ -85,16 +85,16 @@ impl Day {
         let insert = format!(
             "INSERT INTO store.sample (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, offset_ns, sigma_ns,
                  frequency_ppb, boot_no, steps, state, sources_used, stray_ns, rate_margin_ppb)
-             SELECT host_id, to_timestamp(us / 1e6) + (h & 255) * interval '1 us', seq, us * 1000 + err,
+             SELECT host_id, to_timestamp(us / 1e6::float8) + (h & 255) * interval '1 us', seq, us * 1000 + err,
                     (us - {since}000000) * 1000 + (us - {since}000000) * ppb / 1000000 + 1000000000,
                     err - 300000 - (h & 65535), err + 300000 + (h >> 8 & 65535), err + (h >> 16 & 8191) - 4096,
                     4000 + (h >> 20 & 255), ppb + (h & 15), 1, 0, 2, 3, 1500 + (h >> 4 & 255), 300
              FROM (SELECT host_id, us, seq, host_id * 37 % 40001 - 20000 AS ppb,
                           hashint8(host_id * 1000003 + seq) & 2147483647 AS h,
-                          (50000 * sin(us / 1e6 / (600 + host_id % 300)))::int8 AS err
+                          (50000 * sin(us / 1e6::float8 / (600 + host_id % 300)))::int8 AS err
                    FROM (SELECT host_id, tick * {INTERVAL_S} * 1000000 + host_id * 7919 % 10000000 AS us,
                                 tick - {since} / {INTERVAL_S} + 1 AS seq
-                         FROM generate_series({from} / {INTERVAL_S}, {to} / {INTERVAL_S} - 1) AS tick
+                         FROM generate_series({from}::int8 / {INTERVAL_S}, {to} / {INTERVAL_S} - 1) AS tick
                          CROSS JOIN generate_series(1::int8, {hosts}) AS host_id) t) x",
             since = self.since,
             hosts = self.hosts,

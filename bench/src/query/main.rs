@@ -28,8 +28,8 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use store::Store;
 
-/// As installed, but that raw hours stay raw however old they become: this program repacks them.
-const SETTINGS: &str = "[retention]\nraw = \"365 d\"\nsamples = \"366 d\"\n";
+/// As installed, but that raw hours stay raw for a day: this program repacks them.
+const SETTINGS: &str = "[retention]\nraw = \"1 d\"\n";
 /// Hosts with rollups of a year.
 const OLD_HOSTS: u32 = 200;
 const MANY_HOSTS: u32 = 1_000_000;

@@ -101,14 +101,15 @@ impl Asker {
             ("history 1 h, repacked", hour, repacked),
             ("history 9 h, most samples", 9 * hour, whole(9 * hour)),
             ("history 24 h", 24 * hour, whole(24 * hour)),
+            ("history 100 h, most minutes", 100 * hour, whole(24 * hour)),
             ("history 7 d", 7 * 24 * hour, whole(24 * hour)),
-            ("history 24 d, most minutes", 24 * 24 * hour, whole(24 * hour)),
             ("history 30 d", 30 * 24 * hour, whole(24 * hour)),
             ("history 1 y", 365 * 24 * hour, whole(24 * hour)),
         ] {
             let asked: Vec<_> = (0..self.times)
                 .map(|_| {
-                    let host = if span > 24 * hour { self.old_host(day) } else { self.host(day) };
+                    let whole = span <= day.until - day.since;
+                    let host = if whole { self.host(day) } else { self.old_host(day) };
                     (host, self.random.between(from, to))
                 })
                 .collect();
