@@ -296,18 +296,20 @@ CREATE TABLE store.fleet_minute (
 );
 
 -- A host over time in buckets of this many seconds, from the tier that suits the bucket, and finer ones for what
--- that tier has not got yet. Oldest first; one row per bucket and clock epoch.
+-- that tier has not got yet. Oldest first; one row per bucket and clock epoch. Thousands of rows go through it
+-- for one chart: no numeric (date_part, not extract), no sort within groups, one scan for each tier asked for.
 CREATE FUNCTION store.history(host int8, since timestamptz, until timestamptz, bucket_s float8)
 RETURNS TABLE (tier text, bucket timestamptz, first_at timestamptz, last_at timestamptz, lo_ns int8, hi_ns int8,
                widest_ns int8, offset_ns int8, offset_min_ns int8, offset_max_ns int8, boot_no int4, steps int4,
                samples int8, without_window int8, gap_ms int8, worst_state int2, sources_min int2)
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql STABLE SET jit = off AS $$
 #variable_conflict use_column
 DECLARE mark store.tier_mark; h_end timestamptz; m_end timestamptz; m_start timestamptz; s_start timestamptz;
     taken store.sample_row[];
 BEGIN
     SELECT m.* INTO mark FROM store.tier_mark m;
-    h_end := CASE WHEN bucket_s >= 3600 THEN mark.hours_until
+    -- Minutes of a host lie far apart on the disk: not more than 6,000 of them are read where hours will do.
+    h_end := CASE WHEN bucket_s >= 3600 OR bucket_s > 600 AND until - since > interval '100 hours' THEN mark.hours_until
                   ELSE least(mark.hours_until, mark.minutes_from) END;
     m_end := CASE WHEN bucket_s >= 60 THEN mark.minutes_until
                   ELSE least(mark.minutes_until, mark.samples_from) END;
@@ -319,33 +321,35 @@ BEGIN
     END IF;
     RETURN QUERY
     WITH piece AS (
-        SELECT 'hour' AS tier, 3 AS rank, r.bucket + r.first_ms * interval '1 ms' AS t,
-               r.bucket + r.last_ms * interval '1 ms' AS l, r.lo_ns, r.hi_ns, r.widest_ns, r.offset_ns,
+        SELECT 4 AS rank, date_part('epoch', r.bucket) + r.first_ms / 1e3::float8 AS t,
+               date_part('epoch', r.bucket) + r.last_ms / 1e3::float8 AS l, r.lo_ns, r.hi_ns, r.widest_ns, r.offset_ns,
                r.offset_min_ns, r.offset_max_ns, r.boot_no, r.steps, r.samples, r.without_window,
-               r.gap_ms::int8 AS gap_ms, r.worst_state, r.sources_min, 0::int8 AS seq
+               r.gap_ms, r.worst_state, r.sources_min, 0::int8 AS seq
         FROM store.rollup_hour r
         WHERE r.host_id = host AND r.bucket > since - interval '1 hour' AND r.bucket < least(until, h_end)
         UNION ALL
-        SELECT 'minute', 2, r.bucket + r.first_ms * interval '1 ms',
-               r.bucket + r.last_ms * interval '1 ms', r.lo_ns, r.hi_ns, r.widest_ns, r.offset_ns,
+        SELECT 3, date_part('epoch', r.bucket) + r.first_ms / 1e3::float8,
+               date_part('epoch', r.bucket) + r.last_ms / 1e3::float8, r.lo_ns, r.hi_ns, r.widest_ns, r.offset_ns,
                r.offset_min_ns, r.offset_max_ns, r.boot_no, r.steps, r.samples, r.without_window,
                r.gap_ms, r.worst_state, r.sources_min, 0
         FROM store.rollup_minute r
         WHERE r.host_id = host AND r.bucket > m_start - interval '1 minute' AND r.bucket >= h_end
           AND r.bucket < least(until, m_end)
         UNION ALL
-        SELECT CASE WHEN s.ref_time < mark.closed_until THEN 'repacked' ELSE 'raw' END, 1, s.ref_time, s.ref_time,
-               s.lo_ns, s.hi_ns, store.width(s.lo_ns, s.hi_ns), s.offset_ns, s.offset_ns, s.offset_ns,
-               s.boot_no, s.steps, 1, (s.lo_ns IS NULL)::int4, 0, s.state, s.sources_used, s.seq
+        SELECT CASE WHEN s.ref_time < mark.closed_until THEN 1 ELSE 2 END, date_part('epoch', s.ref_time),
+               date_part('epoch', s.ref_time), s.lo_ns, s.hi_ns, store.width(s.lo_ns, s.hi_ns), s.offset_ns,
+               s.offset_ns, s.offset_ns, s.boot_no, s.steps, 1, (s.lo_ns IS NULL)::int4, 0, s.state,
+               s.sources_used, s.seq
         FROM unnest(taken) s
     ), placed AS (
-        SELECT p.*, floor(extract(epoch FROM p.t)::float8 / bucket_s) AS b,
-               (extract(epoch FROM p.t - lag(p.l) OVER o) * 1000)::int8 AS since_last
+        SELECT p.*, floor(p.t / bucket_s) AS b, ((p.t - lag(p.l) OVER o) * 1000)::int8 AS since_last
         FROM piece p WINDOW o AS (ORDER BY p.t, p.boot_no, p.seq)
     )
-    SELECT (array_agg(p.tier ORDER BY p.rank DESC, p.tier))[1],
-           to_timestamp(p.b * bucket_s), min(p.t), max(p.l), min(p.lo_ns), max(p.hi_ns), max(p.widest_ns),
-           (array_agg(p.offset_ns ORDER BY p.l DESC, p.seq DESC))[1],
+    SELECT (ARRAY['repacked', 'raw', 'minute', 'hour'])[max(p.rank)],
+           to_timestamp(p.b * bucket_s), to_timestamp(min(p.t)), to_timestamp(max(p.l)), min(p.lo_ns), max(p.hi_ns),
+           max(p.widest_ns),
+           -- That of the newest: arrays are compared from the left.
+           (max(ARRAY[(p.l * 1e6)::int8, p.seq, p.offset_ns]))[3],
            min(p.offset_min_ns), max(p.offset_max_ns), p.boot_no, p.steps, sum(p.samples), sum(p.without_window),
            max(greatest(p.gap_ms, p.since_last)),
            store.state_of_badness(max(store.badness(p.worst_state))), min(p.sources_min)
@@ -411,8 +415,8 @@ BEGIN
         RAISE EXCEPTION 'until must be later than since';
     END IF;
     s := extract(epoch FROM until - since)::float8 / points;
-    -- Whole units of the tier that it is taken from, so that a bucket is made of whole ones.
-    s := CASE WHEN s > 3600 THEN ceil(s / 3600) * 3600
+    -- Whole units of the tier that it is taken from (store.history), so that a bucket is made of whole ones.
+    s := CASE WHEN s > 3600 OR s > 600 AND until - since > interval '100 hours' THEN ceil(s / 3600) * 3600
               WHEN s > 60 THEN ceil(s / 60) * 60
               ELSE greatest(ceil(s), 1) END;
     RETURN QUERY

@@ -10,7 +10,8 @@ bench() {
     case "$what" in
         ntp) bench_ntp "$@" ;;
         ingest) bench_ingest "$@" ;;
-        *) fail "bench what? There are: ./run bench ntp [--help], ./run bench ingest [--help]" ;;
+        query) bench_query "$@" ;;
+        *) fail "bench what? There are ntp, ingest and query: ./run bench ntp [--help]" ;;
     esac
 }
 
@@ -25,6 +26,18 @@ bench_ingest() {
     arguments+=(--psql "$(postgres_bin)/psql")
     [[ " $* " == *' --folder'* ]] || arguments+=(--folder "$TARGET/bench")
     "$BIN/bench-ingest" "${arguments[@]}" "$@"
+}
+
+# A day of a fleet, and how long questions about it take.
+bench_query() {
+    need_rust
+    need_postgres
+    assets
+    say "Building (the first time takes some minutes)."
+    cargo build --release -p collector -p house-bench
+    local arguments=(--collector "$BIN/truechimer")
+    [[ " $* " == *' --folder'* ]] || arguments+=(--folder "$TARGET/bench")
+    "$BIN/bench-query" "${arguments[@]}" "$@"
 }
 
 # The agent against its peers; --without ntpd-rs also spares building it.

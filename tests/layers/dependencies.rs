@@ -15,7 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("store", &["risk", "timebase"]),
     ("web", &["risk", "store", "timebase"]),
     ("collector", &["fleet-proto", "risk", "store", "timebase", "web"]),
-    ("house-bench", &[]),
+    ("house-bench", &["store", "timebase"]),
     ("house-tests", &["agent-core", "fleet-proto", "timebase"]),
 ];
 

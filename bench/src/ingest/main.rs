@@ -3,6 +3,8 @@
 //!
 //! What the columns mean is in `docs/BENCHMARKS.md`.
 
+#[path = "../collector.rs"]
+#[expect(dead_code, reason = "pages are not asked for here")]
 mod collector;
 mod database;
 mod figures;
@@ -19,6 +21,9 @@ use database::Database;
 use figures::{Figures, Row};
 use fleet::{Load, Pace};
 use processes::Processes;
+
+/// As installed, but that hosts may send as fast as they can.
+const QUOTA: &str = "[ingest]\nreports-per-second = 1000000\nburst = 1000000\n";
 
 /// Measures how many reports a collector takes, and at what cost.
 #[derive(Clone, Debug, Parser)]
@@ -126,7 +131,7 @@ fn run(options: &Options, folder: &Path) -> Result<Figures> {
             continue;
         }
         let data = folder.join(format!("{part:?}").to_lowercase());
-        let collector = Collector::start(&options.collector, &data, &options.roles)?;
+        let collector = Collector::start(&options.collector, &data, &options.roles, QUOTA)?;
         let database = Database::new(&options.psql, collector.database_url()?);
         let row = match part {
             Part::Copy => copy(&database, &rows_file)?,

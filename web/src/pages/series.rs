@@ -13,6 +13,8 @@ use crate::{Error, WebState};
 
 /// Points of a chart: about one per pixel of its width.
 const POINTS: f64 = 900.0;
+/// Longest bucket that `store.history` makes of minutes.
+const MOST_OF_MINUTES_S: f64 = 600.0;
 /// Marks on a chart; more could not be told apart.
 const EVENTS: i64 = 200;
 
@@ -43,9 +45,11 @@ impl Range {
         })
     }
 
-    /// Length of one bucket: never below a second, so that single samples stay single.
+    /// Length of one bucket: never below a second, so that single samples stay single. What is longer than the
+    /// store makes of minutes is an hour.
     pub(crate) fn bucket_s(self) -> f64 {
-        (f64::from(self.seconds) / POINTS).max(1.0)
+        let length = (f64::from(self.seconds) / POINTS).max(1.0);
+        if length > MOST_OF_MINUTES_S { 3_600.0 } else { length }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A fresh collector with its own Postgres.
+//! A collector with its own Postgres.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -13,9 +13,7 @@ use nix::unistd::Pid;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(60);
-/// As installed, but that hosts may send as fast as they can.
-const CONFIGURATION: &str = "[ingest]\nreports-per-second = 1000000\nburst = 1000000\n\
-                             [log]\nfilter = \"warn,collector::app=info\"\n";
+const LOG: &str = "[log]\nfilter = \"warn,collector::app=info\"\n";
 
 /// A running collector; stopped when dropped, and its Postgres with it.
 #[derive(Debug)]
@@ -24,15 +22,17 @@ pub(crate) struct Collector {
     pub(crate) data: PathBuf,
     /// Where agents connect.
     pub(crate) address: String,
+    /// Where people connect.
+    pub(crate) web: String,
     child: Child,
 }
 
 impl Collector {
-    /// Starts it in a new folder and waits until it is ready.
-    pub(crate) fn start(program: &Path, data: &Path, roles: &str) -> Result<Self> {
+    /// Starts it in a folder, with these settings besides those as installed, and waits until it is ready.
+    pub(crate) fn start(program: &Path, data: &Path, roles: &str, settings: &str) -> Result<Self> {
         fs::create_dir_all(data)?;
         let (configuration, log) = (data.join("collector.toml"), data.join("collector.log"));
-        fs::write(&configuration, CONFIGURATION)?;
+        fs::write(&configuration, format!("{settings}{LOG}"))?;
         let output = File::create(&log)?;
         let [grpc, web, observe] = free_addresses()?;
         let mut command = Command::new(program);
@@ -43,7 +43,7 @@ impl Collector {
         let child = command.spawn().with_context(|| program.display().to_string())?;
         let address = format!("http://{grpc}");
         let mut collector =
-            Self { program: program.to_owned(), data: data.to_owned(), address, child };
+            Self { program: program.to_owned(), data: data.to_owned(), address, web, child };
         let deadline = Instant::now() + READY_WITHIN;
         while !ready(&observe) {
             let ended = collector.child.try_wait()?;
