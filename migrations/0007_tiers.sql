@@ -64,7 +64,7 @@ SELECT store.distribute('sample_late');
 -- Every sample of a block has its ref_time within the hour. first_ and last_ are by seq; within an epoch
 -- seq, raw_ns and host_ns rise together, so the block with a host clock's reading is found among the host's
 -- blocks by `first_host_ns <= x` (key order: host_id, hour, so from an hour that is known or guessed), and the
--- sample within it by store.block_place. Samples that came late are in a block of their own beside.
+-- samples around it by store.block_pair. Samples that came late are in a block of their own beside.
 CREATE TABLE store.sample_block (
     host_id       int8 NOT NULL,
     hour          timestamptz NOT NULL,
@@ -190,28 +190,70 @@ BEGIN
     ) v;
 END $$;
 
--- The place of the last sample whose host clock showed at most this; -1: all of them showed more.
-CREATE FUNCTION store.block_place(block store.block_row, local_ns int8) RETURNS int4
+-- The last sample whose host clock showed at most this, its place (-1: there is none), and the first that showed more.
+-- Without estimate, sigma, state and sources: these are read in hours, not singly.
+CREATE FUNCTION store.block_pair(block store.block_row, local_ns int8,
+                                 OUT place int4, OUT before store.sample_row, OUT after store.sample_row)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     d bit varying; w int4[]; b int8[]; s int8[]; p int4[]; a int4[];
-    low int4 := -1; high int4 := block.n; k int4; seq int8; raw int8; host int8;
+    low int4 := -1; high int4 := block.n; low_ns float8 := block.first_host_ns; high_ns float8 := block.last_host_ns;
+    tries int4 := 0; k int4; seq int8; raw int8; shown int8; ref int8; off int8; lo int8; rest int8; x store.sample_row;
 BEGIN
-    IF local_ns < block.first_host_ns THEN RETURN -1; END IF;
-    IF local_ns >= block.last_host_ns THEN RETURN block.n - 1; END IF;
     d := block.data || B'';
     SELECT h.w, h.base, h.slope, h.present, h.at INTO w, b, s, p, a FROM store.block_heads(d, block.n) h;
+    IF local_ns < block.first_host_ns THEN
+        high := 0;
+    ELSIF local_ns >= block.last_host_ns THEN
+        low := block.n - 1;
+    ELSE
+        low := 0;
+        high := block.n - 1;
+    END IF;
     WHILE high - low > 1 LOOP
-        k := (low + high) / 2;
+        -- Reports come evenly, mostly: the rule of three finds the place at once. Halving ends what it does not find.
+        tries := tries + 1;
+        k := CASE WHEN tries > 4 THEN (low + high) / 2
+                  ELSE low + least(greatest(floor((local_ns - low_ns) / (high_ns - low_ns) * (high - low))::int4, 1),
+                                   high - low - 1) END;
         seq := b[1] + substring(d FROM a[1] + k * w[1] FOR w[1])::int8
                + CASE WHEN s[1] = 0 THEN 0 ELSE s[1] * k END;
         raw := b[2] + substring(d FROM a[2] + k * w[2] FOR w[2])::int8
                + CASE WHEN s[2] = 0 THEN 0 ELSE s[2] * (seq - block.first_seq) END;
-        host := CASE WHEN w[3] = 64 THEN 0 ELSE raw END
-                + store.block_value(d, w[3], b[3], s[3], p[3], a[3], k, raw, block.first_raw_ns);
-        IF host <= local_ns THEN low := k; ELSE high := k; END IF;
+        shown := CASE WHEN w[3] = 64 THEN 0 ELSE raw END
+                 + store.block_value(d, w[3], b[3], s[3], p[3], a[3], k, raw, block.first_raw_ns);
+        IF shown <= local_ns THEN low := k; low_ns := shown; ELSE high := k; high_ns := shown; END IF;
     END LOOP;
-    RETURN low;
+    place := low;
+    x.host_id := block.host_id;
+    x.boot_no := block.boot_no;
+    x.steps := block.steps;
+    FOR k IN greatest(low, 0)..least(low + 1, block.n - 1) LOOP
+        -- As in block_samples.
+        seq := b[1] + substring(d FROM a[1] + k * w[1] FOR w[1])::int8
+               + CASE WHEN s[1] = 0 THEN 0 ELSE s[1] * k END;
+        raw := b[2] + substring(d FROM a[2] + k * w[2] FOR w[2])::int8
+               + CASE WHEN s[2] = 0 THEN 0 ELSE s[2] * (seq - block.first_seq) END;
+        x.seq := seq;
+        x.raw_ns := raw;
+        x.host_ns := CASE WHEN w[3] = 64 THEN 0 ELSE raw END
+                     + store.block_value(d, w[3], b[3], s[3], p[3], a[3], k, raw, block.first_raw_ns);
+        ref := CASE WHEN w[4] = 64 THEN 0 ELSE raw / 1000 END
+               + store.block_value(d, w[4], b[4], s[4], p[4], a[4], k, raw, block.first_raw_ns);
+        x.ref_time := timestamptz '2000-01-01 00:00:00+00' + (ref / 86400000000) * interval '24 hours'
+                      + (ref % 86400000000) * interval '1 microsecond';
+        off := store.block_value(d, w[5], b[5], s[5], p[5], a[5], k, raw, block.first_raw_ns);
+        rest := store.block_value(d, w[6], b[6], s[6], p[6], a[6], k, raw, block.first_raw_ns);
+        lo := CASE WHEN w[6] = 64 THEN rest ELSE coalesce(off, 0) - rest END;
+        rest := store.block_value(d, w[7], b[7], s[7], p[7], a[7], k, raw, block.first_raw_ns);
+        x.lo_ns := lo;
+        x.hi_ns := CASE WHEN w[7] = 64 OR rest IS NULL THEN rest
+                        ELSE (2 * coalesce(off, 0) - coalesce(lo, 0)) + rest END;
+        x.frequency_ppb := store.block_value(d, w[9], b[9], s[9], p[9], a[9], k, raw, block.first_raw_ns);
+        x.stray_ns := store.block_value(d, w[10], b[10], s[10], p[10], a[10], k, raw, block.first_raw_ns);
+        x.rate_margin_ppb := store.block_value(d, w[11], b[11], s[11], p[11], a[11], k, raw, block.first_raw_ns);
+        IF k = low THEN before := x; ELSE after := x; END IF;
+    END LOOP;
 END $$;
 
 -- Every sample of a host with since <= ref_time < until, wherever it is kept, in no order.

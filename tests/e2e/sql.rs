@@ -72,53 +72,6 @@ async fn every_object_of_fleet_is_commented() -> Result<()> {
     Ok(())
 }
 
-/// A deploy on 2 March 2026 at 14:00: `web-1` was 20 ms ahead in the middle of it, `web-2` may have been,
-/// `web-3` was 50 ms behind an hour later.
-const DEPLOY: &[&str] = &[
-    "INSERT INTO store.host (host_uuid, name, service, credential_hash)
-     SELECT gen_random_uuid(), 'web-' || n, 'web', n::text::bytea FROM generate_series(1, 3) n",
-    "INSERT INTO store.sample_late (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, boot_no, steps, state,
-                                    sources_used)
-     SELECT host_id, at::timestamptz, 1, 0, 0, lo, hi, 1, 0, 2, 3
-     FROM (VALUES ('web-1', '2026-03-02 14:10Z', 19000000, 21000000),
-                  ('web-1', '2026-03-02 14:20Z', -1000000, 1000000),
-                  ('web-2', '2026-03-02 14:10Z', -2000000, 12000000),
-                  ('web-3', '2026-03-02 14:10Z', -1000000, 1000000),
-                  ('web-3', '2026-03-02 15:10Z', -51000000, -49000000)) v (name, at, lo, hi)
-     JOIN store.host USING (name)",
-];
-
-/// Proves that every example of docs/SQL.md runs as it is printed, for the reader, and that the first
-/// finds the hosts that were off during the deploy and no others.
-#[tokio::test]
-async fn the_examples_of_the_document_work_as_printed() -> Result<()> {
-    let house = House::start("").await?;
-    let owner = house.owner().await?;
-    for statement in DEPLOY {
-        sqlx::query(*statement).execute(&owner).await?;
-    }
-    let reader = house.reader().await?;
-    let document =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/SQL.md"))?;
-    let blocks = document.split("```sql\n").skip(1);
-    let examples: Vec<_> = blocks.filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
-    assert!(examples.len() >= 6, "only {examples:?}");
-    for example in &examples {
-        let query = sqlx::AssertSqlSafe((*example).to_owned());
-        sqlx::raw_sql(query).fetch_all(&reader).await.with_context(|| (*example).to_owned())?;
-    }
-    let deploy = examples.iter().find(|text| text.contains("2026-03-02 14:25Z"));
-    let deploy = deploy.context("no example on a deploy")?.trim().trim_end_matches(';').to_owned();
-    let answer: Vec<(String, bool, i64, i64)> =
-        sqlx::query_as(sqlx::AssertSqlSafe(deploy)).fetch_all(&reader).await?;
-    let off = |host: &str, certainly, lo, hi| (host.to_owned(), certainly, lo, hi);
-    assert_eq!(
-        answer,
-        [off("web-1", true, -1_000_000, 21_000_000), off("web-2", false, -2_000_000, 12_000_000)]
-    );
-    Ok(())
-}
-
 /// Proves that the questions in the README are SQL that works.
 #[tokio::test]
 async fn the_questions_in_the_readme_can_be_asked() -> Result<()> {

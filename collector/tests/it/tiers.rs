@@ -108,9 +108,16 @@ async fn repacked_hours_read_the_same() {
                                                          (SELECT hour FROM public.base) - interval '59 minutes')";
     assert_eq!(number(&pool, stretch).await, 12, "half-open, over the edge of two blocks");
     let places = "SELECT count(*) FROM store.sample_block b, generate_series(0, b.n - 1) k,
-                      LATERAL store.block_samples(ROW(b.*)::store.block_row, k, k) s
-                  WHERE b.host_id < 5 AND (store.block_place(ROW(b.*)::store.block_row, s.host_ns) <> k
-                     OR store.block_place(ROW(b.*)::store.block_row, s.host_ns - 1) <> k - 1)";
+                      LATERAL store.block_samples(ROW(b.*)::store.block_row, k, k) s,
+                      LATERAL store.block_pair(ROW(b.*)::store.block_row, s.host_ns) p, LATERAL store.block_pair(ROW(b.*)::store.block_row, s.host_ns - 1) q
+                  WHERE b.host_id < 5 AND (
+                      -- What a pair leaves out aside.
+                      to_jsonb(p.before) || '{\"offset_ns\": 0, \"sigma_ns\": 0, \"state\": 0, \"sources_used\": 0}'
+                          IS DISTINCT FROM
+                      to_jsonb(s) || '{\"offset_ns\": 0, \"sigma_ns\": 0, \"state\": 0, \"sources_used\": 0}'
+                      OR q.after IS DISTINCT FROM p.before
+                      OR (p.after).seq <= s.seq OR ((p.after).seq IS NULL) <> (k = b.n - 1)
+                      OR ((q.before).seq IS NULL) <> (k = 0))";
     assert_eq!(number(&pool, places).await, 0, "each sample is found by its host clock");
     world.stop().await;
 }

@@ -1,16 +1,36 @@
 use std::path::Path;
 
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use crate::history::{History, NOON_NS};
 use crate::world::World;
 
-/// ctl-3 is 40 ms ahead, kv-1 is right; both windows are a millisecond wide.
-async fn two_hosts() -> World {
+/// ctl-3 is 40 ms ahead, kv-1 is right, and so on; windows are a millisecond wide, and nothing is known of kv-4.
+async fn some_hosts() -> World {
     let world = World::new().await;
-    world.fill(&[History::steady("ctl-3", 40_000_000), History::steady("kv-1", 0)]).await;
+    let mut hosts: Vec<_> =
+        [("ctl-3", 40_000), ("kv-1", 0), ("kv-2", 35_300), ("kv-3", 40_000), ("web-1", 9_800)]
+            .map(|(name, error_us)| History::steady(name, error_us * 1_000))
+            .into();
+    hosts.push(History::silent("kv-4"));
+    world.fill(&hosts).await;
+    world
+        .run("UPDATE store.host SET service = 'keystone' WHERE name LIKE 'kv-%' OR name = 'ctl-3'")
+        .await;
     world.run("DROP ROLE IF EXISTS ana, bob; CREATE ROLE ana LOGIN IN ROLE fleet_analyst; CREATE ROLE bob LOGIN IN ROLE fleet_analyst").await;
     world
+}
+
+/// What is to be run in docs/SQL.md.
+fn examples() -> Vec<String> {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/SQL.md");
+    let text = std::fs::read_to_string(text).unwrap();
+    let blocks = text.split("```sql\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+    blocks
+        .flat_map(|block| block.split(';'))
+        .map(|e| e.trim().to_owned())
+        .filter(|e| !e.is_empty())
+        .collect()
 }
 
 async fn end(world: World, pools: &[&PgPool]) {
@@ -21,30 +41,44 @@ async fn end(world: World, pools: &[&PgPool]) {
     world.end().await;
 }
 
-/// Proves that the examples in the documentation work as printed, for the role they are for, and that they say
-/// what happened: the token was issued before it was refused, though its time is later. And that lines are the
-/// property of who loaded them.
+/// Proves that the examples in docs/SQL.md work as printed, for the role that they are for, and that they say what
+/// happened: who was off during the deploy, that the token was issued before it was refused though its time is later,
+/// and who refused it. And that lines are the property of who loaded them.
 #[tokio::test(flavor = "multi_thread")]
-async fn merge_these_two_logs() {
-    let world = two_hosts().await;
+async fn examples_work_as_printed() {
+    let world = some_hosts().await;
     let ana = world.login("ana").await;
-    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sql-intro.md");
-    let text = std::fs::read_to_string(text).unwrap();
-    let code: Vec<_> = text.lines().filter(|line| line.starts_with("    ")).collect();
     let mut connection = ana.acquire().await.unwrap();
     sqlx::query("SET search_path = fleet").execute(&mut *connection).await.unwrap();
-    let code = code.join("\n");
-    let examples: Vec<_> = code.split(';').filter(|text| !text.trim().is_empty()).collect();
-    assert_eq!(examples.len(), 7);
-    let mut rows = Vec::new();
+    let examples = examples();
+    assert!(examples.len() >= 14, "only {examples:#?}");
     for example in &examples {
-        let example = AssertSqlSafe((*example).to_owned());
-        rows.push(sqlx::query(example).fetch_all(&mut *connection).await.unwrap().len());
+        let rows = sqlx::raw_sql(AssertSqlSafe(example.clone())).fetch_all(&mut *connection).await;
+        assert!(rows.is_ok(), "{example}: {rows:?}");
     }
-    assert_eq!(rows, [1, 1, 1, 3, 0, 3, 1]);
+    let example = |word: &str| examples.iter().find(|e| e.contains(word)).unwrap().clone();
+    let lines = async |connection: &mut PgConnection, word: &str| -> Vec<String> {
+        let query = format!("SELECT x::text FROM ({}) x", example(word));
+        sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(connection).await.unwrap()
+    };
+    assert_eq!(
+        lines(&mut connection, "12:25Z").await,
+        [
+            "(ctl-3,t,39500000,40500000)",
+            "(kv-2,t,34800000,35800000)",
+            "(kv-3,t,39500000,40500000)",
+            "(web-1,f,9300000,10300000)"
+        ]
+    );
+    let refused = lines(&mut connection, "refuses").await;
+    let verdicts: Vec<_> =
+        refused.iter().map(|line| line.split(',').take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(verdicts, ["(kv-1 certainly", "(kv-2 possibly", "(kv-4 unknown"]);
+    let beyond: Vec<f64> =
+        refused[0].trim_end_matches(')').split(',').skip(2).map(|n| n.parse().unwrap()).collect();
+    assert!((33.9..34.0).contains(&beyond[0]) && (36.0..36.1).contains(&beyond[1]), "{refused:?}");
 
-    let first = examples[4].to_owned();
-    sqlx::query(AssertSqlSafe(first)).execute(&mut *connection).await.unwrap();
+    sqlx::query(AssertSqlSafe(example("INSERT"))).execute(&mut *connection).await.unwrap();
     let merged =
         "SELECT string_agg(host || coalesce(' ' || after_previous, ''), ', ' ORDER BY position)
                   FROM fleet.order_lines('deploy')";

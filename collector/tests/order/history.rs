@@ -110,6 +110,11 @@ impl History {
         Self { name: name.to_owned(), ticks: Vec::new(), samples: (1..=8).map(sample).collect() }
     }
 
+    /// A host that has not reported yet.
+    pub(crate) fn silent(name: &str) -> Self {
+        Self { name: name.to_owned(), ticks: Vec::new(), samples: Vec::new() }
+    }
+
     /// What the clock shows at some moment at which somebody could have read it, and of which a report could
     /// tell: not in a clock epoch that ended before its first report, nor after a sleep of which none tells.
     pub(crate) fn moment(&self, random: &mut Random) -> Moment {

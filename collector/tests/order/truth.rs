@@ -2,19 +2,19 @@ use crate::history::{History, Moment, Random};
 use crate::world::World;
 
 const HISTORIES: u64 = 2_000;
-const MOMENTS: usize = 6;
+const MOMENTS: usize = 4;
 
 /// Moments of many hosts, column by column, as queries take them.
-struct Moments {
-    names: Vec<String>,
-    local: Vec<i64>,
-    utc: Vec<i64>,
+pub(crate) struct Moments {
+    pub(crate) names: Vec<String>,
+    pub(crate) local: Vec<i64>,
+    pub(crate) utc: Vec<i64>,
 }
 
-fn moments(histories: &[History], random: &mut Random) -> Moments {
+pub(crate) fn moments(histories: &[History], each: usize, random: &mut Random) -> Moments {
     let mut all = Moments { names: Vec::new(), local: Vec::new(), utc: Vec::new() };
     for history in histories {
-        for _ in 0..MOMENTS {
+        for _ in 0..each {
             let Moment { utc, local } = history.moment(random);
             all.names.push(history.name.clone());
             all.local.push(local);
@@ -33,7 +33,7 @@ async fn the_truth_is_always_inside() {
     let histories: Vec<_> = (1..=HISTORIES).map(History::eventful).collect();
     world.fill(&histories).await;
     let mut random = Random(7);
-    let at = moments(&histories, &mut random);
+    let at = moments(&histories, MOMENTS, &mut random);
 
     let outside: Vec<String> = sqlx::query_scalar(
         "SELECT format('%s showed %s at %s: %s', q.host, q.local, q.utc, json_agg(w))

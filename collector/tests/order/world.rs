@@ -1,10 +1,20 @@
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::Store;
-use timebase::Timestamp;
+use store::tiers::Keep;
+use timebase::{Span, Timestamp};
 use uuid::Uuid;
 
 use crate::history::{History, NOON_NS};
+
+const HOUR: Span = Span::from_secs(3_600);
+pub(crate) const KEEP: Keep = Keep {
+    raw: HOUR,
+    samples: HOUR.times(24 * 30),
+    minutes: HOUR.times(24 * 30),
+    hours: HOUR.times(24 * 365),
+    events: HOUR.times(24 * 365),
+};
 
 /// A fresh database with the schema, on the server named by `DATABASE_URL`.
 pub(crate) struct World {
@@ -62,16 +72,30 @@ impl World {
         let columns =
             "host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, frequency_ppb, boot_no, steps,
                        stray_ns, rate_margin_ppb, state, sources_used";
-        self.copy(&format!("store.sample ({columns})"), samples).await;
+        self.run("CREATE TABLE IF NOT EXISTS told (LIKE store.sample); TRUNCATE told").await;
+        self.copy(&format!("told ({columns})"), samples).await;
+        self.run(
+            "INSERT INTO store.sample SELECT t.* FROM told t, store.tier_mark WHERE ref_time >= sealed_until;
+             INSERT INTO store.sample_late SELECT t.* FROM told t, store.tier_mark WHERE ref_time < sealed_until",
+        )
+        .await;
         let columns = "host_id, boot_no, seq, place, ref_time, host_ns, raw_ns, kind, summary";
         self.copy(&format!("store.event ({columns})"), events).await;
         self.run(
             "INSERT INTO store.epoch
              SELECT DISTINCT ON (host_id, boot_no, steps) host_id, boot_no, steps, ref_time, host_ns, raw_ns, seq
-             FROM store.sample ORDER BY host_id, boot_no, steps, seq;
+             FROM told ORDER BY host_id, boot_no, steps, seq;
              ANALYZE",
         )
         .await;
+    }
+
+    /// Has the product repack all hours that are over at `now`, and drop the rows they were made of.
+    pub(crate) async fn repack(&self, now: i64) {
+        let now = Timestamp::from_ns(now);
+        self.store.maintain_tiers(now, &KEEP, 24).await.unwrap();
+        self.store.maintain_partitions(now, &KEEP).await.unwrap();
+        self.run("ANALYZE").await;
     }
 
     async fn copy(&self, table: &str, rows: String) {
