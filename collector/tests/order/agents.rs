@@ -6,7 +6,7 @@ use agent_sim::{
     Crystal, Fault, HostConfig, Path, Rng, Server, SimHost, SimReport, SourceLink, Steering, Swing,
 };
 use sqlx::AssertSqlSafe;
-use store::ingest::{Batch, Dated};
+use store::ingest::{Batch, Dated, Memory};
 use timebase::{BootId, Span, Timestamp};
 
 use crate::history::NOON_NS;
@@ -99,7 +99,7 @@ fn live(config: HostConfig) -> (Vec<SimReport>, Vec<Look>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_engine_reports_what_is_relied_on() {
     let world = World::new().await;
-    let mut looks = Vec::new();
+    let (mut memory, mut looks) = (Memory::default(), Vec::new());
     for n in 1..=HOSTS {
         let (reports, seen) = live(host(n));
         looks.extend(seen);
@@ -122,7 +122,7 @@ async fn the_engine_reports_what_is_relied_on() {
                 reports: rest[..same].iter().map(dated).collect(),
                 witness: None,
             };
-            world.store.store_batches(&[batch], &[], false).await.unwrap();
+            world.store.store_batches(&mut memory, &[batch], &[], false).await.unwrap();
             rest = &rest[same..];
         }
     }
