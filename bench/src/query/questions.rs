@@ -48,9 +48,12 @@ impl Asker {
                 web::get(address, path).map(drop)
             })?;
         }
-        let hosts: Vec<_> = (0..self.times).map(|_| self.host(day)).collect();
-        let uuid = |place: usize| &uuids[hosts[place] as usize - 1];
         for (name, range) in [("1 h", "1h"), ("24 h", "24h"), ("7 d", "7d")] {
+            let of_old = range == "7d";
+            let hosts: Vec<_> = (0..self.times)
+                .map(|_| if of_old { self.old_host(day) } else { self.host(day) })
+                .collect();
+            let uuid = |place: usize| &uuids[hosts[place] as usize - 1];
             self.measure(
                 &format!("page: host, {name}"),
                 Goal::None,
