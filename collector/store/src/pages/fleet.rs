@@ -1,5 +1,7 @@
 //! The fleet page: every host with its newest window, worst first.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::At;
@@ -80,6 +82,7 @@ impl FleetSort {
 /// One row of the fleet page.
 #[derive(Clone, Debug)]
 pub struct FleetRow {
+    host_id: i64,
     /// Identity.
     pub host_uuid: Uuid,
     /// Name as the agent reports it.
@@ -138,10 +141,10 @@ pub struct FleetCounts {
 impl Store {
     /// The rows asked for.
     pub async fn fleet_rows(&self, query: &FleetQuery) -> Result<Vec<FleetRow>, sqlx::Error> {
-        sqlx::query_as!(
+        let mut rows = sqlx::query_as!(
             FleetRow,
             r#"
-            SELECT h.host_uuid AS "host_uuid!", h.name AS "name!", h.service AS "service!",
+            SELECT h.host_id, h.host_uuid AS "host_uuid!", h.name AS "name!", h.service AS "service!",
                    h.simulated AS "simulated!",
                    h.revoked_at IS NOT NULL          AS "revoked!",
                    coalesce(a.answer, 'unknown')     AS "answer!",
@@ -150,20 +153,21 @@ impl Store {
                    a.budget_ns                       AS "budget_ns?",
                    s.offset_ns AS "offset_ns?", s.lo_ns AS "lo_ns?", s.hi_ns AS "hi_ns?",
                    store.state_word(s.state)         AS "state?",
-                   every.first                        AS "source?",
-                   coalesce(every.sources, 0)        AS "sources!",
-                   coalesce(every.reachable, 0)      AS "reachable!",
+                   every.first                       AS "source?",
+                   0::int8                           AS "sources!",
+                   0::int8                           AS "reachable!",
                    s.kernel_max_error_ns             AS "kernel_max_error_ns?",
                    s.kernel_synchronised             AS "kernel_synchronised?",
                    s.received_at                     AS "received_at?: At"
             FROM store.host h
             LEFT JOIN store.host_state s USING (host_id)
             LEFT JOIN store.assessment a USING (host_id)
-            -- Not LATERAL, which Citus does not join to a table that is on every node.
+            -- Not LATERAL, which Citus does not join to a table that is on every node. Every host's is wanted
+            -- only where they are sorted by it.
             LEFT JOIN (
-                SELECT c.host_id, count(*) AS sources, count(*) FILTER (WHERE c.reach <> 0) AS reachable,
-                       (array_agg(c.name ORDER BY c.position) FILTER (WHERE c.verdict = 'selected'))[1] AS first
-                FROM store.source_state c GROUP BY c.host_id) every USING (host_id)
+                SELECT c.host_id, (array_agg(c.name ORDER BY c.position))[1] AS first
+                FROM store.source_state c WHERE $4 = 'source' AND c.verdict = 'selected'
+                GROUP BY c.host_id) every USING (host_id)
             WHERE ($1 = '' OR strpos(lower(h.name), lower($1)) > 0)
               AND ($2 = '' OR h.service = $2)
               AND ($3 = '' OR coalesce(a.answer, 'unknown') = $3)
@@ -198,7 +202,30 @@ impl Store {
             query.take,
         )
         .fetch_all(&self.pool)
-        .await
+        .await?;
+        self.add_sources(&mut rows).await?;
+        Ok(rows)
+    }
+
+    /// What there is to say of the sources of the hosts that are shown.
+    async fn add_sources(&self, rows: &mut [FleetRow]) -> Result<(), sqlx::Error> {
+        let hosts: Vec<i64> = rows.iter().map(|row| row.host_id).collect();
+        let found = sqlx::query!(
+            r#"SELECT c.host_id, count(*) AS "sources!", count(*) FILTER (WHERE c.reach <> 0) AS "reachable!",
+                      (array_agg(c.name ORDER BY c.position) FILTER (WHERE c.verdict = 'selected'))[1] AS first
+               FROM store.source_state c WHERE c.host_id = ANY($1) GROUP BY c.host_id"#,
+            &hosts
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let found: HashMap<i64, _> = found.into_iter().map(|of| (of.host_id, of)).collect();
+        for row in rows {
+            if let Some(of) = found.get(&row.host_id) {
+                (row.sources, row.reachable) = (of.sources, of.reachable);
+                row.source.clone_from(&of.first);
+            }
+        }
+        Ok(())
     }
 
     /// How many hosts have which answer, within the name and service asked for.
