@@ -91,7 +91,7 @@ impl App {
             let run = notify::run(store.clone(), config.clone(), metrics, judges_stop.clone());
             judges.push(watch.spawn(Role::Notify.word(), run));
         }
-        let pages = web_at.map(|at| Pages::serve(at, store.clone(), &config, &watch));
+        let pages = web_at.map(|at| Pages::serve(at, &database, &config, &watch));
         let router = observe::router(registry, health.clone(), store);
         let observe = Http::serve(observe_at, router, "observe", &watch);
         let app = Self {
@@ -191,12 +191,18 @@ struct Pages {
 }
 
 impl Pages {
-    fn serve(at: (TcpListener, SocketAddr), store: Store, config: &Config, watch: &Watch) -> Self {
+    fn serve(
+        at: (TcpListener, SocketAddr),
+        database: &Database,
+        config: &Config,
+        watch: &Watch,
+    ) -> Self {
         let state = web::WebState::new(
-            store,
+            database.store.clone(),
             web::WebConfig {
                 secure_cookies: config.web.secure_cookies,
                 silence_limit: config.silence.limit,
+                cluster: database.embedded.is_some().then(|| config.data_dir()),
             },
         );
         let router = web::router(state.clone());

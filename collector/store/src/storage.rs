@@ -1,6 +1,8 @@
-//! What the database takes up and how it is kept: sizes, activity, vacuum, backups.
+//! What the database takes up and how it is kept: sizes, activity, vacuum, backups, the disk beneath.
 //!
 //! Tables are found in the catalogue, so a new one appears by itself. Partitions count as their parent.
+
+use std::path::Path;
 
 use sqlx::AssertSqlSafe;
 use timebase::{Timestamp, Utc};
@@ -55,6 +57,24 @@ pub struct ServerState {
     pub newest_sample: Option<At>,
     /// Where the partition of the oldest sample begins.
     pub oldest_partition: Option<At>,
+}
+
+/// The disk that a private cluster is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// All of it.
+    pub bytes: u64,
+    /// What the cluster may still take.
+    pub free_bytes: u64,
+}
+
+impl Disk {
+    /// The one that holds a folder; `None`: the folder is not there.
+    pub fn under(folder: &Path) -> Option<Self> {
+        let disk = nix::sys::statvfs::statvfs(folder).ok()?;
+        let unit = disk.fragment_size();
+        Some(Self { bytes: disk.blocks() * unit, free_bytes: disk.blocks_available() * unit })
+    }
 }
 
 /// A backup that was made.
@@ -117,7 +137,8 @@ impl Store {
                       (SELECT max(ref_time) FROM store.host_state) AS "newest_sample: At",
                       (SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([^'']+)')::timestamptz)
                        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                       WHERE i.inhparent = 'store.sample'::regclass AND pg_relation_size(c.oid) > 0)
+                       WHERE i.inhparent IN ('store.sample'::regclass, 'store.sample_block'::regclass)
+                         AND pg_relation_size(c.oid) > 0)
                           AS "oldest_partition: At""#
         )
         .fetch_one(&self.pool)

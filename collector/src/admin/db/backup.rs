@@ -5,11 +5,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use risk::phrase::size;
 use sqlx::postgres::PgConnectOptions;
 use store::Store;
 use tokio::time::Instant;
 
-use super::progress::{self, size};
+use super::progress;
 use crate::clock;
 use crate::config::Config;
 use crate::postgres::client::Client;

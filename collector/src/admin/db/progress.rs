@@ -59,30 +59,3 @@ fn advice(words: &str) -> &'static str {
         ""
     }
 }
-
-/// Bytes as people read them.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Proves that sizes have the unit in which they are read best.
-    #[test]
-    fn sizes_are_readable() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(999), "999 B");
-        assert_eq!(size(1_500), "1.5 kB");
-        assert_eq!(size(86_400_000_000), "86.4 GB");
-        assert_eq!(size(u64::MAX), "18446744.1 TB");
-    }
-}

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, bail, ensure};
+use risk::phrase::size;
 use sqlx::postgres::PgConnectOptions;
 use store::Store;
 use tokio::time::Instant;
 
-use super::progress::{self, size};
+use super::progress;
 use crate::admin::table;
 use crate::config::Config;
 use crate::database;
