@@ -66,10 +66,12 @@ impl App {
         let watch = Watch::new(health.clone());
         let judges_stop = CancellationToken::new();
 
-        store.maintain_partitions(crate::clock::now(), &config.retention.tiers()).await?;
-        store.note_retention(&config.retention.tiers()).await?;
+        let (now, tiers) = (crate::clock::now(), config.retention.tiers());
+        let behind = store.tiers_are_behind(now, &tiers).await?;
+        store.maintain_partitions(now, &tiers).await?;
+        store.note_retention(&tiers).await?;
         let keep = config.retention.clone();
-        let housekeeping = housekeeping::run(store.clone(), keep, judges_stop.clone());
+        let housekeeping = housekeeping::run(store.clone(), keep, behind, judges_stop.clone());
         let housekeeping = watch.spawn("housekeeping", housekeeping);
         let time_limit = time_limit::run(store.clone(), config.sql.time_limit, judges_stop.clone());
         let time_limit = watch.spawn("time limit of SQL users", time_limit);

@@ -100,7 +100,8 @@ pub(crate) async fn show(
     let more_refusals = refusals.len() > REFUSALS_SHOWN;
     refusals.truncate(REFUSALS_SHOWN);
     let cluster = state.config().cluster.as_deref();
-    let room = Room { server: &server, disk: cluster.and_then(Disk::under), private: cluster.is_some() };
+    let room =
+        Room { server: &server, disk: cluster.and_then(Disk::under), private: cluster.is_some() };
 
     let full_in = room.disk.and_then(|disk| report.days_until_full(disk.free_bytes));
     let page = StoragePage {
@@ -200,7 +201,9 @@ fn explanation(report: &StorageReport, room: &Room<'_>, full_in: Option<f64>) ->
     let room = match (&free, room.private) {
         (Some(free), _) => format!("{free} are free."),
         (None, true) => "How much is free is not known.".to_owned(),
-        (None, false) => "The database is on a server of your own, whose disk is not seen from here.".to_owned(),
+        (None, false) => {
+            "The database is on a server of your own, whose disk is not seen from here.".to_owned()
+        }
     };
     let todo = match full_in {
         Some(_) => {
@@ -213,9 +216,15 @@ fn explanation(report: &StorageReport, room: &Room<'_>, full_in: Option<f64>) ->
 }
 
 /// What somebody should look at.
-fn warnings(report: &StorageReport, room: &Room<'_>, backup: Option<&Backup>, now: At) -> Vec<String> {
+fn warnings(
+    report: &StorageReport,
+    room: &Room<'_>,
+    backup: Option<&Backup>,
+    now: At,
+) -> Vec<String> {
     let reaches = |name: &str| report.tiers.iter().find(|tier| tier.tier == name)?.holds_until;
-    let kept_raw = report.tiers.iter().find(|tier| tier.tier == "raw").map_or(0.0, |tier| tier.keep_s);
+    let kept_raw =
+        report.tiers.iter().find(|tier| tier.tier == "raw").map_or(0.0, |tier| tier.keep_s);
     let behind = |at: Option<At>, due_s: f64| at.filter(|at| age_s(*at, now) > due_s + LATE_S);
     let mut warnings = Vec::new();
     if let Some(at) = behind(room.server.newest_sample, 0.0) {
@@ -294,7 +303,10 @@ fn facts(room: &Room<'_>, backup: Option<Backup>, now: At) -> Vec<Fact> {
     let backup = match backup {
         Some(Backup { made_at, bytes, file, .. }) => {
             let at = Moment::new(made_at, now);
-            Fact { exact: format!("{}, {file}", at.utc), ..fact("Last backup", "backup", format!("{}, {}", at.ago, size(bytes))) }
+            Fact {
+                exact: format!("{}, {file}", at.utc),
+                ..fact("Last backup", "backup", format!("{}, {}", at.ago, size(bytes)))
+            }
         }
         None if room.private => fact("Last backup", "backup", "none was ever made"),
         None => fact("Last backup", "backup", "none with truechimer db backup"),
@@ -313,7 +325,10 @@ fn facts(room: &Room<'_>, backup: Option<Backup>, now: At) -> Vec<Fact> {
 
 impl Tier {
     fn new(tier: TierSize, all: i64, now: At) -> Self {
-        let holds = tier.holds_from.zip(tier.holds_until).filter(|(from, until)| age_s(*from, *until) > 0.0);
+        let holds = tier
+            .holds_from
+            .zip(tier.holds_until)
+            .filter(|(from, until)| age_s(*from, *until) > 0.0);
         let share = share(&tier.tier, &tier.tier, tier.bytes);
         Self {
             words: present::tier_words(&tier.tier),

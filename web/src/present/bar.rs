@@ -108,7 +108,10 @@ mod tests {
     fn ages_run_to_the_right() {
         let (hours, days) = (Age::between(7_200.0, 0.0), Age::between(30.0 * 86_400.0, 7_200.0));
         assert_eq!(hours.x + hours.width, WIDTH);
-        assert!(days.x < hours.x && (days.x + days.width - hours.x).abs() < 0.2, "{days:?} {hours:?}");
+        assert!(
+            days.x < hours.x && (days.x + days.width - hours.x).abs() < 0.2,
+            "{days:?} {hours:?}"
+        );
         assert_eq!(Age::between(1e12, 1e12).x, 0.0);
         assert!(Age::between(0.0, 0.0).x >= 0.0 && Age::between(0.0, 0.0).x < WIDTH);
         assert!(Age::MARKS.iter().map(|age| Age::place(*age)).is_sorted());

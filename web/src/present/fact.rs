@@ -16,11 +16,7 @@ pub(crate) fn fact(name: &'static str, term: &'static str, value: impl Into<Stri
     Fact { name, term, value: value.into(), exact: String::new() }
 }
 
-pub(crate) fn quantity(
-    name: &'static str,
-    term: &'static str,
-    quantity: Option<Quantity>,
-) -> Fact {
+pub(crate) fn quantity(name: &'static str, term: &'static str, quantity: Option<Quantity>) -> Fact {
     match quantity {
         Some(Quantity { text, exact }) => Fact { name, term, value: text, exact },
         None => fact(name, term, "–"),

@@ -20,6 +20,6 @@ pub(crate) use risk::phrase::{ahead_or_behind, count};
 pub(crate) use terms::term;
 pub(crate) use time::Moment;
 pub(crate) use words::{
-    discipliner_words, kind_words, no_source, reason_words, refusal_words, smear_words, state_words,
-    status_words, tier_words,
+    discipliner_words, kind_words, no_source, reason_words, refusal_words, smear_words,
+    state_words, status_words, tier_words,
 };

@@ -78,13 +78,23 @@ pub(crate) fn tier_words(tier: &str) -> &'static str {
 /// Why reports are refused, and what to do; empty for a reason of a newer collector.
 pub(crate) fn refusal_words(reason: &str) -> &'static str {
     match reason {
-        "malformed" => "A field is missing or out of range. Bring the agent to the collector's version.",
+        "malformed" => {
+            "A field is missing or out of range. Bring the agent to the collector's version."
+        }
         "out-of-order" => "Numbers went back. Two agents with one state directory do so.",
-        "from-the-future" => "Made after the batch that carries it was sent: the raw clock of the host goes wrong.",
-        "batch-too-large" => "More reports at once than the collector allows. Bring the agent to the collector's version.",
+        "from-the-future" => {
+            "Made after the batch that carries it was sent: the raw clock of the host goes wrong."
+        }
+        "batch-too-large" => {
+            "More reports at once than the collector allows. Bring the agent to the collector's version."
+        }
         "bad-stamps" => "The batch has no raw stamp of its own boot, or one of another.",
-        "bad-witness" => "The stamps of an exchange contradict each other: a clock went backwards meanwhile.",
-        "over-quota" => "More reports than [ingest] reports-per-second allows; the agent sends them later.",
+        "bad-witness" => {
+            "The stamps of an exchange contradict each other: a clock went backwards meanwhile."
+        }
+        "over-quota" => {
+            "More reports than [ingest] reports-per-second allows; the agent sends them later."
+        }
         "wrong-host" => "The credential is another host's. Enrol this one with a token of its own.",
         "revoked" => "The credential was revoked. Stop the agent, or enrol the host again.",
         "slow-reader" => "The agent does not read the answers that it is sent.",

@@ -1,4 +1,5 @@
 use std::io::{IsTerminal, Write};
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -17,17 +18,35 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let child = command.spawn().with_context(|| format!("cannot run {program}"))?;
     let pid = child.id().unwrap_or_default();
+    let output = watch(program, child.wait_with_output(), || so_far(pid)).await?;
+    succeeded(program, &output)
+}
+
+/// Refuses what a program that failed has left, in its own words and with advice.
+pub(super) fn succeeded(program: &str, output: &Output) -> anyhow::Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    bail!("{program} failed: {words}{}", advice(&words))
+}
+
+/// Waits for something and says on standard error how far it is.
+pub(super) async fn watch<T>(
+    what: &str,
+    work: impl Future<Output = T>,
+    so_far: impl Fn() -> String,
+) -> T {
     let started = Instant::now();
-    let ended = child.wait_with_output();
-    tokio::pin!(ended);
+    tokio::pin!(work);
     let terminal = std::io::stderr().is_terminal();
     let mut said = 0;
-    let output = loop {
-        match tokio::time::timeout(EVERY, &mut ended).await {
-            Ok(output) => break output?,
+    let done = loop {
+        match tokio::time::timeout(EVERY, &mut work).await {
+            Ok(done) => break done,
             Err(_) => {
                 said += 1;
-                let line = format!("{program}: {}, {} s", so_far(pid), started.elapsed().as_secs());
+                let line = format!("{what}: {}, {} s", so_far(), started.elapsed().as_secs());
                 if terminal {
                     eprint!("\r{line:<70}");
                     let _ = std::io::stderr().flush();
@@ -40,11 +59,7 @@ pub(super) async fn run(
     if terminal && said > 0 {
         eprintln!();
     }
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    bail!("{program} failed: {words}{}", advice(&words))
+    done
 }
 
 /// What to do about the failures that operators meet.

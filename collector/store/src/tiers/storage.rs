@@ -113,7 +113,10 @@ mod tests {
     fn forecast() {
         let growing = StorageReport::new(vec![tier(10_000, Some(1_000), 30), tier(500, None, 365)]);
         assert_eq!(growing.bytes(), 10_500);
-        assert_eq!((growing.bytes_per_day, growing.bytes_at_retention), (Some(1_000), Some(30_500)));
+        assert_eq!(
+            (growing.bytes_per_day, growing.bytes_at_retention),
+            (Some(1_000), Some(30_500))
+        );
         assert_eq!(growing.days_until_full(20_000), None);
         assert_eq!(growing.days_until_full(5_000), Some(5.0));
         let steady = StorageReport::new(vec![tier(30_000, Some(1_000), 30)]);
