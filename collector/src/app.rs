@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::database::Database;
 use crate::observe::{self, Health};
-use crate::{evaluate, ingest, notify};
+use crate::{evaluate, ingest, notify, postgres};
 
 mod housekeeping;
 mod roles;
@@ -204,7 +204,7 @@ impl Pages {
             web::WebConfig {
                 secure_cookies: config.web.secure_cookies,
                 silence_limit: config.silence.limit,
-                cluster: database.embedded.is_some().then(|| config.data_dir()),
+                cluster: database.embedded.is_some().then(|| postgres::folder(&config.data_dir())),
             },
         );
         let router = web::router(state.clone());

@@ -206,7 +206,8 @@ async fn strike(house: &mut House, dice: &mut Dice) -> Result<()> {
     match dice.roll(3) {
         0 => house.collector.kill_9()?,
         1 => {
-            // The collector starts it again.
+            // The collector starts it again, once it serves.
+            house.ready().await?;
             house.kill_9_postgres()?;
             house.ready().await?;
             house.collector.kill_9()?;

@@ -45,6 +45,8 @@ pub struct ServerState {
     pub now: At,
     /// As it says, such as "15.18".
     pub version: String,
+    /// Whether its tables may be on other servers, whose files are not counted here.
+    pub on_citus: bool,
     /// The whole database.
     pub bytes: i64,
     /// Connections to the server.
@@ -128,6 +130,7 @@ impl Store {
             ServerState,
             r#"SELECT now() AS "now!: At",
                       current_setting('server_version') AS "version!",
+                      store.on_citus() AS "on_citus!",
                       pg_database_size(current_database()) AS "bytes!",
                       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
                           AS "connections!",

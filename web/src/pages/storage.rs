@@ -251,6 +251,12 @@ fn warnings(
             Moment::new(at, now).ago
         ));
     }
+    if room.server.on_citus {
+        warnings.push(
+            "Sizes are those of the coordinator's own files, not of the shards: SELECT * FROM citus_tables shows these."
+                .to_owned(),
+        );
+    }
     if backup.is_none() && room.private && !report.tiers.is_empty() {
         warnings.push("No backup was ever made: truechimer db backup FILE.".to_owned());
     }

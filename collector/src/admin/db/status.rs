@@ -9,6 +9,7 @@ use store::time::from_sql;
 
 use crate::admin::table;
 use crate::config::Config;
+use crate::postgres;
 
 /// Everything that is printed, and what `--json` prints.
 #[derive(Debug, Serialize)]
@@ -79,8 +80,8 @@ struct Table {
 /// The database does not answer.
 pub async fn run(config: &Config, store: &Store, json: bool) -> anyhow::Result<()> {
     let private = crate::database::external(config)?.is_none();
-    let data_dir = config.data_dir();
-    let disk = if private { Disk::under(&data_dir) } else { None };
+    let cluster = postgres::folder(&config.data_dir());
+    let disk = if private { Disk::under(&cluster) } else { None };
     let status = gather(store, disk).await?;
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);
