@@ -93,6 +93,7 @@ struct EventRow {
 
 struct RefusalRow {
     reason: String,
+    words: &'static str,
     count: i64,
     last: Moment,
     detail: String,
@@ -414,6 +415,7 @@ impl EventRow {
 impl RefusalRow {
     fn new(refusal: HostRefusal, now: At) -> Self {
         let HostRefusal { reason, count, last_at, detail } = refusal;
-        Self { reason, count, last: Moment::new(last_at, now), detail }
+        let words = present::refusal_words(&reason);
+        Self { reason, words, count, last: Moment::new(last_at, now), detail }
     }
 }
