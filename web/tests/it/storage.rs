@@ -118,6 +118,8 @@ async fn refused_hosts_are_listed(pool: PgPool) {
         &format!("/hosts/{}", data::uuid(1)),
         "5 min ago",
     ]);
+    let host = site.get(&format!("/hosts/{}", data::uuid(1))).await;
+    host.says(&["wrong-host", "The credential is another host", "&#60;b&#62;of ctl-9"]);
     assert!(
         !page.text.contains("<b>of ctl-9") && !page.text.contains("fleet.refusals"),
         "{}",
