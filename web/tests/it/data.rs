@@ -109,7 +109,7 @@ pub(crate) async fn sample(
 
 /// Tiers that are kept as by default, and a day of a megabyte in that of samples.
 pub(crate) async fn tiers(pool: &PgPool) {
-    let days = |days| Span::from_secs(days * 86_400);
+    let days = |days: i64| Span::from_secs(days * 86_400);
     let keep = Keep {
         raw: Span::from_secs(7_200),
         samples: days(30),
