@@ -68,11 +68,9 @@ async fn text(session: &mut PgConnection, query: &'static str) -> String {
 async fn with_createrole(binaries: Option<&Path>) {
     let mut server = Server::start(binaries).await;
     server
-        .administer(&format!(
-            "CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{PASSWORD}';
-             CREATE DATABASE fleet OWNER {OWNER};"
-        ))
+        .administer(&format!("CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{PASSWORD}'"))
         .await;
+    server.administer(&format!("CREATE DATABASE fleet OWNER {OWNER}")).await;
     server.administer(&format!("GRANT pg_signal_backend, pg_read_all_stats TO {OWNER}")).await;
     let url = server.url();
     let toml = "[sql]\ntime-limit = \"1 s\"\n";
