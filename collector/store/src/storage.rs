@@ -101,7 +101,7 @@ impl Store {
         sqlx::query_as!(
             TableSize,
             r#"SELECT n.nspname || '.' || root.relname AS "name!",
-                      sum(greatest(c.reltuples, 0))::int8 AS "rows!",
+                      coalesce(sum(greatest(c.reltuples, 0)) FILTER (WHERE c.relkind <> 'p'), 0)::int8 AS "rows!",
                       count(*) FILTER (WHERE c.relispartition AND c.relkind = 'r') AS "partitions!",
                       sum(pg_table_size(c.oid) - coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0))::int8
                           AS "heap_bytes!",
