@@ -7,7 +7,6 @@ use crate::site::Site;
 /// Proves that every page reads in full, and that none has anything inline that the policy forbids.
 #[sqlx::test(migrator = "store::MIGRATIONS")]
 async fn every_page_reads_in_full(pool: PgPool) {
-    data::partition(&pool).await;
     data::host(&pool, 1, "ctl-1", "keystone", "certain", 690, 710).await;
     data::host(&pool, 2, "ctl-2", "keystone", "safe", -3, 2).await;
     data::judgement(&pool).await;

@@ -47,8 +47,10 @@ impl Site {
 
     async fn with_user_and(pool: PgPool, config: WebConfig) -> Self {
         let site = Self::configured(pool, config);
-        let hash = web::password::hash(PASSWORD).unwrap();
-        site.store.add_user(NAME, &hash).await.unwrap();
+        if site.store.user_by_name(NAME).await.unwrap().is_none() {
+            let hash = web::password::hash(PASSWORD).unwrap();
+            site.store.add_user(NAME, &hash).await.unwrap();
+        }
         site
     }
 

@@ -112,7 +112,7 @@ async fn refused_hosts_are_listed(pool: PgPool) {
     .await;
     let mut site = Site::signed_in(pool.clone()).await;
     let page = site.get("/storage").await;
-    page.in_order(&[">ctl-2<", "over-quota", "&#60;i&#62;ctl-1", "wrong-host"]);
+    page.in_order(&[">ctl-2<", ">over-quota<", "&#60;i&#62;ctl-1", ">wrong-host<"]);
     page.says(&[
         "The credential is another host",
         &format!("/hosts/{}", data::uuid(1)),
