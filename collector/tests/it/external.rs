@@ -1,5 +1,6 @@
 //! A server of one's own, whose administrator gives the collector no more than docs/OPERATIONS.md asks for.
 
+use std::io::Write;
 use std::path::Path;
 
 use collector::postgres::Embedded;
@@ -15,7 +16,7 @@ const PASSWORD: &str = "tick-tock";
 /// Somebody else's server: no role of ours is on it, and we are no superuser.
 struct Server {
     cluster: Embedded,
-    _folder: TempDir,
+    folder: TempDir,
     admin: PgConnection,
 }
 
@@ -24,7 +25,13 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let cluster = Embedded::start(folder.path(), binaries).await.unwrap();
         let admin = PgConnection::connect_with(&cluster.connect_options()).await.unwrap();
-        Self { cluster, _folder: folder, admin }
+        let mut server = Self { cluster, folder, admin };
+        // As servers have it: whoever has a password.
+        let rules = server.folder.path().join("postgres/data/pg_hba.conf");
+        let mut rules = std::fs::OpenOptions::new().append(true).open(rules).unwrap();
+        writeln!(rules, "local fleet,again all scram-sha-256").unwrap();
+        server.administer("SELECT pg_reload_conf()").await;
+        server
     }
 
     async fn administer(&mut self, statements: &str) {
@@ -67,9 +74,7 @@ async fn text(session: &mut PgConnection, query: &'static str) -> String {
 /// their time limit, keeps the tiers, backs up, and restores into another database of the same server.
 async fn with_createrole(binaries: Option<&Path>) {
     let mut server = Server::start(binaries).await;
-    server
-        .administer(&format!("CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{PASSWORD}'"))
-        .await;
+    server.administer(&format!("CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{PASSWORD}'")).await;
     server.administer(&format!("CREATE DATABASE fleet OWNER {OWNER}")).await;
     server.administer(&format!("GRANT pg_signal_backend, pg_read_all_stats TO {OWNER}")).await;
     let url = server.url();
