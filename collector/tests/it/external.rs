@@ -4,18 +4,21 @@ use std::io::Write;
 use std::path::Path;
 
 use collector::postgres::Embedded;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tempfile::TempDir;
 
-use crate::support::{Agent, World, report, skip, truechimer};
+use crate::support::{Agent, World, eventually, report, skip, truechimer};
 
 const OWNER: &str = "clockmaker";
 const PASSWORD: &str = "tick-tock";
 
 /// Somebody else's server: no role of ours is on it, and we are no superuser.
 struct Server {
-    cluster: Embedded,
+    cluster: Option<Embedded>,
+    options: PgConnectOptions,
     folder: TempDir,
     admin: PgConnection,
 }
@@ -24,8 +27,9 @@ impl Server {
     async fn start(binaries: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let cluster = Embedded::start(folder.path(), binaries).await.unwrap();
-        let admin = PgConnection::connect_with(&cluster.connect_options()).await.unwrap();
-        let mut server = Self { cluster, folder, admin };
+        let options = cluster.connect_options();
+        let admin = PgConnection::connect_with(&options).await.unwrap();
+        let mut server = Self { cluster: Some(cluster), options, folder, admin };
         // As servers have it: whoever has a password.
         let rules = server.folder.path().join("postgres/data/pg_hba.conf");
         let mut rules = std::fs::OpenOptions::new().append(true).open(rules).unwrap();
@@ -40,18 +44,33 @@ impl Server {
         outcome.unwrap_or_else(|error| panic!("{error}: {statements}"));
     }
 
+    /// The owner's database, once the server lets them in.
+    async fn make_database(&mut self) {
+        self.administer(&format!("CREATE DATABASE fleet OWNER {OWNER}")).await;
+        let options = self.options(OWNER, PASSWORD);
+        eventually("the owner comes in", async || options.connect().await.ok()).await;
+    }
+
     fn options(&self, role: &str, password: &str) -> PgConnectOptions {
-        self.cluster.connect_options().username(role).password(password).database("fleet")
+        self.options.clone().username(role).password(password).database("fleet")
     }
 
     fn url(&self) -> String {
-        let socket = self.cluster.connect_options().get_socket().unwrap().display().to_string();
+        let socket = self.options.get_socket().unwrap().display().to_string();
         format!("postgres://{OWNER}:{PASSWORD}@localhost/fleet?host={socket}")
     }
 
-    async fn stop(self) {
-        self.admin.close().await.unwrap();
-        self.cluster.stop().await;
+    async fn stop(mut self) {
+        self.cluster.take().unwrap().stop().await;
+    }
+}
+
+impl Drop for Server {
+    /// A test that failed must not leave a server behind.
+    fn drop(&mut self) {
+        if let Some(pid) = self.cluster.as_ref().and_then(Embedded::pid) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
+        }
     }
 }
 
@@ -75,7 +94,7 @@ async fn text(session: &mut PgConnection, query: &'static str) -> String {
 async fn with_createrole(binaries: Option<&Path>) {
     let mut server = Server::start(binaries).await;
     server.administer(&format!("CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{PASSWORD}'")).await;
-    server.administer(&format!("CREATE DATABASE fleet OWNER {OWNER}")).await;
+    server.make_database().await;
     server.administer(&format!("GRANT pg_signal_backend, pg_read_all_stats TO {OWNER}")).await;
     let url = server.url();
     let toml = "[sql]\ntime-limit = \"1 s\"\n";
@@ -166,7 +185,7 @@ async fn an_owner_without_createrole_serves() {
              CREATE ROLE fleet_analyst;"
         ))
         .await;
-    server.administer(&format!("CREATE DATABASE fleet OWNER {OWNER}")).await;
+    server.make_database().await;
     let url = server.url();
     let mut world = World::start_on(&url, "").await;
     let agent = Agent::enrol(&world, "a").await;
