@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The whole platform under load while its parts are killed at random instants; each seed is another order.
+# The whole platform under load while its parts are killed at random instants, and while hours are rolled up and
+# repacked; each seed is another order.
 
 # chaos [FIRST-LAST]
 chaos() {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::database::Database;
 use crate::observe::{self, Health};
-use crate::{evaluate, ingest, notify};
+use crate::{evaluate, ingest, notify, postgres};
 
 mod housekeeping;
 mod roles;
@@ -66,10 +66,12 @@ impl App {
         let watch = Watch::new(health.clone());
         let judges_stop = CancellationToken::new();
 
-        store.maintain_partitions(crate::clock::now(), &config.retention.tiers()).await?;
-        store.note_retention(&config.retention.tiers()).await?;
+        let (now, tiers) = (crate::clock::now(), config.retention.tiers());
+        let behind = store.tiers_are_behind(now, &tiers).await?;
+        store.maintain_partitions(now, &tiers).await?;
+        store.note_retention(&tiers).await?;
         let keep = config.retention.clone();
-        let housekeeping = housekeeping::run(store.clone(), keep, judges_stop.clone());
+        let housekeeping = housekeeping::run(store.clone(), keep, behind, judges_stop.clone());
         let housekeeping = watch.spawn("housekeeping", housekeeping);
         let time_limit = time_limit::run(store.clone(), config.sql.time_limit, judges_stop.clone());
         let time_limit = watch.spawn("time limit of SQL users", time_limit);
@@ -91,7 +93,7 @@ impl App {
             let run = notify::run(store.clone(), config.clone(), metrics, judges_stop.clone());
             judges.push(watch.spawn(Role::Notify.word(), run));
         }
-        let pages = web_at.map(|at| Pages::serve(at, store.clone(), &config, &watch));
+        let pages = web_at.map(|at| Pages::serve(at, &database, &config, &watch));
         let router = observe::router(registry, health.clone(), store);
         let observe = Http::serve(observe_at, router, "observe", &watch);
         let app = Self {
@@ -191,12 +193,18 @@ struct Pages {
 }
 
 impl Pages {
-    fn serve(at: (TcpListener, SocketAddr), store: Store, config: &Config, watch: &Watch) -> Self {
+    fn serve(
+        at: (TcpListener, SocketAddr),
+        database: &Database,
+        config: &Config,
+        watch: &Watch,
+    ) -> Self {
         let state = web::WebState::new(
-            store,
+            database.store.clone(),
             web::WebConfig {
                 secure_cookies: config.web.secure_cookies,
                 silence_limit: config.silence.limit,
+                cluster: database.embedded.is_some().then(|| postgres::folder(&config.data_dir())),
             },
         );
         let router = web::router(state.clone());

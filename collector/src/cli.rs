@@ -251,8 +251,10 @@ async fn serve(config: Config, role: Vec<Role>) -> anyhow::Result<()> {
 
 /// Into a database that no collector has opened: it has no schema yet.
 async fn restore(config: &Config, file: &Path) -> anyhow::Result<()> {
+    let verified = admin::db::restore::verify(file).await?;
     let database = Database::open_as_it_is(config).await?;
-    let done = admin::db::restore::run(config, &database.store, &database.options, file).await;
+    let done =
+        admin::db::restore::run(config, &database.store, &database.options, file, verified).await;
     database.close().await;
     done
 }

@@ -8,6 +8,7 @@ mod hostile;
 mod hostile_client;
 mod light_fleet;
 mod no_loss;
+mod no_loss_in_tiers;
 mod outage;
 mod restart;
 mod sql;

@@ -8,7 +8,7 @@ use house_tests::{
 use sqlx::PgPool;
 
 /// Fast enough that every death hits reports on their way.
-const LIMITS: &str = "[ingest]\nreports-per-second = 100000\nburst = 100000\n";
+pub(crate) const LIMITS: &str = "[ingest]\nreports-per-second = 100000\nburst = 100000\n";
 const HOSTS: usize = 4;
 /// Every kind of death, in a random order, so that many times.
 const ROUNDS: usize = 2;
@@ -46,7 +46,8 @@ async fn kill_9_loses_nothing_and_doubles_nothing() -> Result<()> {
     Ok(())
 }
 
-fn seeds() -> Result<std::ops::RangeInclusive<u64>> {
+/// As many as there is time for.
+pub(crate) fn seeds() -> Result<std::ops::RangeInclusive<u64>> {
     let Ok(text) = std::env::var("TRUECHIMER_CHAOS_SEEDS") else { return Ok(1..=2) };
     let (first, last) = text.split_once('-').unwrap_or((&text, &text));
     Ok(first.trim().parse()?..=last.trim().parse()?)

@@ -19,7 +19,7 @@ fn words_of_the_wire_are_documented() {
     assert!(missing.is_empty(), "docs/WIRE.md does not explain {missing:?}");
 }
 
-/// Proves that every reason of refusal is explained beside them.
+/// Proves that every reason of refusal is explained beside them, and on the pages.
 #[test]
 fn reasons_of_refusal_are_documented() {
     let wire = fs::read_to_string(root().join("docs/WIRE.md")).unwrap();
@@ -30,6 +30,10 @@ fn reasons_of_refusal_are_documented() {
     let missing: Vec<_> =
         words.iter().filter(|word| !wire.contains(&format!("| `{word}` |"))).collect();
     assert!(missing.is_empty(), "docs/WIRE.md does not explain {missing:?}");
+    let pages = fs::read_to_string(root().join("web/src/present/words.rs")).unwrap();
+    let missing: Vec<_> =
+        words.iter().filter(|word| !pages.contains(&format!("\"{word}\" => "))).collect();
+    assert!(missing.is_empty(), "the pages do not explain {missing:?}");
 }
 
 /// Proves that the documents name no file that is not there.

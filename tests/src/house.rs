@@ -57,9 +57,15 @@ impl House {
 
     /// Starts the collector again after it was killed or stopped.
     pub async fn restart(&mut self) -> Result<()> {
+        self.restart_unready()?;
+        self.ready().await
+    }
+
+    /// The same without waiting until it is ready.
+    pub fn restart_unready(&mut self) -> Result<()> {
         let log = self.folder.path().join("collector.log");
         self.collector = Process::start(&mut serve(&self.folder)?, &log)?;
-        self.ready().await
+        Ok(())
     }
 
     /// Waits until the collector says that it is ready.

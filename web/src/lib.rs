@@ -32,6 +32,7 @@ pub fn router(state: WebState) -> Router {
         .route("/api/hosts/{uuid}/series", get(pages::series::show))
         .route("/alerts", get(pages::alerts::list))
         .route("/alerts/{id}", get(pages::alerts::detail))
+        .route("/storage", get(pages::storage::show))
         .route("/live", get(live::stream))
         .route("/theme", post(theme::pin))
         .route("/sign-in", get(sign_in::show).post(sign_in::submit))

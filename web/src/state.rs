@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use store::Store;
@@ -18,11 +19,13 @@ pub struct WebConfig {
     pub secure_cookies: bool,
     /// Samples further apart than this have a gap between them in charts.
     pub silence_limit: Span,
+    /// Where the private cluster's files are; `None`: an external server, whose disk is not ours to see.
+    pub cluster: Option<PathBuf>,
 }
 
 impl Default for WebConfig {
     fn default() -> Self {
-        Self { secure_cookies: false, silence_limit: Span::from_secs(35) }
+        Self { secure_cookies: false, silence_limit: Span::from_secs(35), cluster: None }
     }
 }
 

@@ -6,7 +6,7 @@
   const LOST_AFTER_MS = 4200; // the server says something every 2 s
   const SETTLE_MS = 300; // changes come in bursts
   const LEAST_PAUSE_MS = 2000; // between two fetches
-  const RELEVANT = /^\/(alerts|risks)/.test(location.pathname)
+  const RELEVANT = /^\/(alerts|risks|storage)/.test(location.pathname)
     ? ["findings", "alerts", "unknown"]
     : ["samples", "findings", "alerts", "unknown"];
 

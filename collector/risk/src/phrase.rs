@@ -1,4 +1,4 @@
-//! Intervals and numbers in words, for sentences here and on the pages: "700 to 720 ms ahead".
+//! Intervals and numbers in words, for sentences here, on the pages and in commands: "700 to 720 ms ahead".
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -40,6 +40,18 @@ pub fn count<N: Display + From<u8> + PartialEq>(n: N, one: &str) -> String {
     if n == N::from(1) { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
+/// Bytes as people read them: "86.4 GB".
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +73,14 @@ mod tests {
         assert_eq!(ahead_of(ms(-20, -20), "b"), "20.0 ms behind b");
         assert_eq!(count(1, "host"), "1 host");
         assert_eq!(count(0, "host"), "0 hosts");
+    }
+    /// Proves that sizes have the unit in which they are read best.
+    #[test]
+    fn sizes_are_readable() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1_500), "1.5 kB");
+        assert_eq!(size(86_400_000_000), "86.4 GB");
+        assert_eq!(size(u64::MAX), "18446744.1 TB");
     }
 }

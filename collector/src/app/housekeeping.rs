@@ -14,18 +14,22 @@ const PARTITIONS_EVERY: Span = Span::from_secs(600);
 /// A backlog is worked off in rounds, so that the rest of the house is kept meanwhile.
 const HOURS_AT_ONCE: u64 = 24;
 
-/// Rolls up and repacks what is over, makes the partitions to come and drops what is beyond retention.
+/// Rolls up and repacks what is over, makes the partitions to come and drops what is beyond retention; the first
+/// time at once if work has piled up.
 pub(super) async fn run(
     store: Store,
     keep: Retention,
+    behind: bool,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut partitions_at = crate::clock::now() + PARTITIONS_EVERY;
+    let mut pause = if behind { Duration::ZERO } else { EVERY };
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
+        pause = EVERY;
         let now = crate::clock::now();
         // Killed half-way or stopped, it begins again where it was.
         let repacked = tokio::select! {

@@ -46,7 +46,7 @@ impl Layout {
         let data_dir = &data_dir
             .canonicalize()
             .map_err(PostgresError::file("cannot enter the data directory", data_dir))?;
-        let folder = data_dir.join("postgres");
+        let folder = super::folder(data_dir);
         make_private(&folder, &user)?;
         if geteuid().is_root() {
             warn_if_shared(&user);
@@ -59,7 +59,7 @@ impl Layout {
 
     /// The layout, if [`Layout::prepare`] was ever here.
     pub(super) fn existing(data_dir: &Path) -> Result<Option<Self>, PostgresError> {
-        match data_dir.join("postgres").canonicalize() {
+        match super::folder(data_dir).canonicalize() {
             Ok(folder) => Ok(Some(Self::at(folder, server_user()?)?)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(PostgresError::file("cannot enter", data_dir)(e)),

@@ -194,6 +194,11 @@ impl Embedded {
     }
 }
 
+/// Everything of `data_dir`'s cluster: maybe on a disk of its own.
+pub fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("postgres")
+}
+
 /// The folder of the unix socket of `data_dir`'s cluster.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
-//! What the database takes up and how it is kept: sizes, activity, vacuum, backups.
+//! What the database takes up and how it is kept: sizes, activity, vacuum, backups, the disk beneath.
 //!
 //! Tables are found in the catalogue, so a new one appears by itself. Partitions count as their parent.
+
+use std::path::Path;
 
 use sqlx::AssertSqlSafe;
 use timebase::{Timestamp, Utc};
@@ -43,6 +45,8 @@ pub struct ServerState {
     pub now: At,
     /// As it says, such as "15.18".
     pub version: String,
+    /// Whether its tables may be on other servers, whose files are not counted here.
+    pub on_citus: bool,
     /// The whole database.
     pub bytes: i64,
     /// Connections to the server.
@@ -55,6 +59,24 @@ pub struct ServerState {
     pub newest_sample: Option<At>,
     /// Where the partition of the oldest sample begins.
     pub oldest_partition: Option<At>,
+}
+
+/// The disk that a private cluster is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// All of it.
+    pub bytes: u64,
+    /// What the cluster may still take.
+    pub free_bytes: u64,
+}
+
+impl Disk {
+    /// The one that holds a folder; `None`: the folder is not there.
+    pub fn under(folder: &Path) -> Option<Self> {
+        let disk = nix::sys::statvfs::statvfs(folder).ok()?;
+        let unit = disk.fragment_size();
+        Some(Self { bytes: disk.blocks() * unit, free_bytes: disk.blocks_available() * unit })
+    }
 }
 
 /// A backup that was made.
@@ -79,7 +101,7 @@ impl Store {
         sqlx::query_as!(
             TableSize,
             r#"SELECT n.nspname || '.' || root.relname AS "name!",
-                      sum(greatest(c.reltuples, 0))::int8 AS "rows!",
+                      coalesce(sum(greatest(c.reltuples, 0)) FILTER (WHERE c.relkind <> 'p'), 0)::int8 AS "rows!",
                       count(*) FILTER (WHERE c.relispartition AND c.relkind = 'r') AS "partitions!",
                       sum(pg_table_size(c.oid) - coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0))::int8
                           AS "heap_bytes!",
@@ -108,6 +130,7 @@ impl Store {
             ServerState,
             r#"SELECT now() AS "now!: At",
                       current_setting('server_version') AS "version!",
+                      store.on_citus() AS "on_citus!",
                       pg_database_size(current_database()) AS "bytes!",
                       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
                           AS "connections!",
@@ -117,7 +140,8 @@ impl Store {
                       (SELECT max(ref_time) FROM store.host_state) AS "newest_sample: At",
                       (SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([^'']+)')::timestamptz)
                        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                       WHERE i.inhparent = 'store.sample'::regclass AND pg_relation_size(c.oid) > 0)
+                       WHERE i.inhparent IN ('store.sample'::regclass, 'store.sample_block'::regclass)
+                         AND pg_relation_size(c.oid) > 0)
                           AS "oldest_partition: At""#
         )
         .fetch_one(&self.pool)

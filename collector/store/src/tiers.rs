@@ -19,6 +19,8 @@ use crate::{Store, time};
 
 pub(crate) const HOUR: Span = Span::from_secs(3_600);
 const MINUTE: Span = Span::from_secs(60);
+/// One round a minute leaves rollups and repacking a few minutes behind. By more, nobody did them.
+const BEHIND: Span = Span::from_secs(600);
 
 /// What `store.marks_for_writing` shares and moving a mark excludes; the number is in the migration.
 const WRITERS: i64 = 8_390_321_640_741_431_633;
@@ -137,6 +139,21 @@ impl Marks {
 impl Store {
     pub(crate) async fn marks(&self) -> Result<Marks, sqlx::Error> {
         Marks::read(&self.pool).await
+    }
+
+    /// Whether work has piled up, for no collector ran.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn tiers_are_behind(
+        &self,
+        now: Timestamp<Utc>,
+        keep: &Keep,
+    ) -> Result<bool, sqlx::Error> {
+        let marks = self.marks().await?;
+        let due = now - BEHIND;
+        let behind = marks.minutes_until < due || marks.closed_until + HOUR < due - keep.raw;
+        Ok(behind && !marks.are_unset())
     }
 
     /// One round: rolls up the minutes that are over, corrects what came late, repacks the hours that are old

@@ -46,6 +46,12 @@ async fn a_backup_is_restored_to_the_same_rows() {
     let (again, _, err) = run(world.dir.path(), &["db", "backup", name]).await;
     assert!(!again && err.contains("never overwrites"), "{err}");
     assert_eq!(std::fs::metadata(&file).unwrap().len(), size);
+    let checked = std::process::Command::new("sha256sum")
+        .args(["--check", "--strict", "fleet.dump.sha256"])
+        .current_dir(world.dir.path())
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{checked:?}");
     let (_, status, _) = run(world.dir.path(), &["db", "status", "--json"]).await;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["last_backup"]["file"], name);
@@ -56,7 +62,7 @@ async fn a_backup_is_restored_to_the_same_rows() {
 
     let mut copy = World::nowhere();
     let (done, _, err) = run(copy.dir.path(), &["db", "restore", name]).await;
-    assert!(done && err.contains("1 hosts"), "{err}");
+    assert!(done && err.contains("1 hosts") && !err.contains("warning"), "{err}");
     copy.restart_with("").await;
     assert_eq!(copy.text(DIGEST).await, digest);
     let (done, _, err) = run(copy.dir.path(), &["sql-user", "add", "ada"]).await;
@@ -66,8 +72,77 @@ async fn a_backup_is_restored_to_the_same_rows() {
     copy.stop().await;
 }
 
-/// Proves that a file which is cut, damaged, of another database or not there is refused, and that the
-/// empty database is as empty as before: the same command then succeeds with the whole file.
+const COMMENT: &str = "SELECT obj_description('fleet.host_now'::regclass)";
+
+/// Proves that damage anywhere in a backup is found by its checksum before so much as a cluster is made: in the table of
+/// contents where it would pass for a backup, in the data, at the end, and where the whole file is that of another
+/// day; that a checksum which is damaged itself is refused, too; and that a backup of an earlier release, which has
+/// none, is restored with a warning, damage that passes for a backup and all.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_found_by_the_checksum() {
+    let (mut world, _) = lived().await;
+    world.restart_with("").await;
+    let comment = world.text(COMMENT).await;
+    let folder = world.dir.path().to_owned();
+    let [whole, other] = ["whole.dump", "other.dump"].map(|name| folder.join(name));
+    for file in [&whole, &other] {
+        let (done, _, err) = run(&folder, &["db", "backup", file.to_str().unwrap()]).await;
+        assert!(done, "{err}");
+        sqlx::query("UPDATE store.host SET service = 'since'")
+            .execute(&world.sql().await)
+            .await
+            .unwrap();
+    }
+    world.stop().await;
+    let bytes = std::fs::read(&whole).unwrap();
+    let sum = std::fs::read_to_string(folder.join("whole.dump.sha256")).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let place = bytes.windows(comment.len()).position(|text| text == comment.as_bytes()).unwrap();
+    let contents = flipped(place);
+    let bad = folder.join("bad.dump");
+    let beside = folder.join("bad.dump.sha256");
+    let copy = World::nowhere();
+    for (what, content) in [
+        ("contents", &contents[..]),
+        ("data", &flipped(bytes.len() * 9 / 10)),
+        ("last", &flipped(bytes.len() - 1)),
+        ("cut", &bytes[..bytes.len() - 1]),
+        ("longer", &[&bytes[..], b"\n"].concat()),
+        ("of another day", &std::fs::read(&other).unwrap()),
+    ] {
+        std::fs::write(&bad, content).unwrap();
+        std::fs::write(&beside, &sum).unwrap();
+        let (done, _, err) = run(copy.dir.path(), &["db", "restore", bad.to_str().unwrap()]).await;
+        assert!(
+            !done && err.contains("is damaged") && err.contains("Nothing was written"),
+            "{what}: {err}"
+        );
+        assert!(!copy.dir.path().join("postgres").exists(), "{what}");
+    }
+    std::fs::write(&bad, &bytes).unwrap();
+    std::fs::write(&beside, &sum[..40]).unwrap();
+    let (done, _, err) = run(copy.dir.path(), &["db", "restore", bad.to_str().unwrap()]).await;
+    assert!(!done && err.contains("is no checksum"), "{err}");
+
+    std::fs::write(&bad, &contents).unwrap();
+    std::fs::remove_file(&beside).unwrap();
+    let mut copy = World::nowhere();
+    let (done, _, err) = run(copy.dir.path(), &["db", "restore", bad.to_str().unwrap()]).await;
+    assert!(
+        done && err.contains("warning: there is no checksum") && err.contains("restored"),
+        "{err}"
+    );
+    copy.restart_with("").await;
+    assert_ne!(copy.text(COMMENT).await, comment, "nothing else can find this damage");
+    copy.stop().await;
+}
+
+/// Proves that a file without a checksum which is cut, damaged, of another database or not there is refused, and
+/// that the empty database is as empty as before: the same command then succeeds with the whole file.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_a_whole_backup_is_refused() {
     let (world, digest) = lived().await;

@@ -6,6 +6,7 @@ mod commands;
 mod database;
 mod epochs;
 mod exactly_once;
+mod external;
 mod facts;
 mod hostile;
 mod identity;

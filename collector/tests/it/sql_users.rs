@@ -3,7 +3,7 @@ use std::process::Output;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
-use crate::support::{World, eventually};
+use crate::support::{Agent, World, eventually, report};
 
 async fn output(world: &World, words: &[&str]) -> (bool, String, String) {
     let Output { status, stdout, stderr } = world.command(words).output().await.unwrap();
@@ -58,6 +58,71 @@ async fn a_sql_user_reads_fleet_and_nothing_else() {
     assert!(session.ping().await.is_err(), "the session goes on");
     // No such role: no line of pg_hba.conf lets it in.
     assert_eq!(code(&ada.connect().await.unwrap_err()).as_deref(), Some("28000"));
+    world.stop().await;
+}
+
+/// Proves that an analyst loads lines of logs, by the row and by COPY, has them ordered and drops them, all within
+/// their own; that others' lines do not exist for them; and that one who only reads may do none of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analyst_loads_and_orders_lines() {
+    let mut world = World::start().await;
+    let agent = Agent::enrol(&world, "a").await;
+    let mut reports = agent.session().await;
+    reports.send(vec![report(1), report(2)]).await;
+    reports.ack().await;
+    let embedded = world.app().database().embedded.as_ref().unwrap().connect_options();
+    let mut sessions = Vec::new();
+    for name in ["ann", "ben"] {
+        let (done, password, err) = output(&world, &["sql-user", "add", "--analyst", name]).await;
+        assert!(done, "{err}");
+        let options = embedded.clone().username(name).password(password.trim());
+        sessions.push(options.connect().await.unwrap());
+    }
+    let [ann, ben] = &mut sessions[..] else { panic!("two sessions") };
+    let mut reader = added(&world, "ada").await.connect().await.unwrap();
+
+    // What the clock showed at the first report of `report`, and a millisecond on each side.
+    let at = 1_800_000_000_000_000_000_i64;
+    let insert = "INSERT INTO log_line (batch, host, local_ns, message) VALUES ('deploy', 'a', $1, 'second')";
+    sqlx::query(insert).bind(at + 10_000_000).execute(&mut *ann).await.unwrap();
+    let mut copy =
+        ann.copy_in_raw("COPY log_line (batch, host, local_ns, message) FROM STDIN").await.unwrap();
+    let lines = format!("deploy\ta\t{at}\tfirst\ndeploy\tnobody\t{at}\tlast\n");
+    copy.send(lines.as_bytes()).await.unwrap();
+    assert_eq!(copy.finish().await.unwrap(), 2);
+    let order = "SELECT string_agg(message, ' ') FROM order_lines('deploy')";
+    let ordered: Option<String> = sqlx::query_scalar(order).fetch_one(&mut *ann).await.unwrap();
+    assert_eq!(ordered.as_deref(), Some("first second last"));
+    sqlx::query("SELECT host FROM host_now").fetch_one(&mut *ann).await.unwrap();
+
+    let others: Option<String> = sqlx::query_scalar(order).fetch_one(&mut *ben).await.unwrap();
+    assert_eq!(others, None);
+    let drop = "SELECT drop_lines('deploy')";
+    assert_eq!(sqlx::query_scalar::<_, i64>(drop).fetch_one(&mut *ben).await.unwrap(), 0);
+    for forbidden in [
+        "SELECT * FROM log_line",
+        "DELETE FROM log_line",
+        "INSERT INTO log_line (batch, host, local_ns, loaded_by) VALUES ('deploy', 'a', 1, 'ann')",
+        "SELECT * FROM store.host",
+        "CREATE TEMP TABLE mine (x int)",
+        "CREATE TABLE fleet.mine (x int)",
+        "SET ROLE ann",
+    ] {
+        let refused = sqlx::query(forbidden).execute(&mut *ben).await.unwrap_err();
+        assert_eq!(code(&refused).as_deref(), Some("42501"), "{forbidden}: {refused}");
+    }
+    for lift in ["SET default_transaction_read_only = off", "SET transaction_read_only = off"] {
+        sqlx::query(lift).execute(&mut reader).await.unwrap();
+    }
+    let refused = sqlx::query(insert).bind(at).execute(&mut reader).await.unwrap_err();
+    assert_eq!(code(&refused).as_deref(), Some("42501"), "{refused}");
+
+    assert_eq!(sqlx::query_scalar::<_, i64>(drop).fetch_one(&mut *ann).await.unwrap(), 3);
+    let (_, listed, _) = output(&world, &["sql-user", "list"]).await;
+    let may = |name: &str| listed.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(may("ann").contains("load log lines") && !may("ada").contains("load"), "{listed}");
+    let (done, _, err) = output(&world, &["sql-user", "remove", "ann"]).await;
+    assert!(done && ann.ping().await.is_err(), "{err}");
     world.stop().await;
 }
 

@@ -12,7 +12,7 @@ use timebase::{Span, Timestamp, Utc};
 
 use crate::support::{Agent, World, eventually, report};
 
-const HOUR: Span = Span::from_secs(3_600);
+pub(crate) const HOUR: Span = Span::from_secs(3_600);
 const DAY: Span = Span::from_secs(86_400);
 pub(crate) const KEEP: Keep = Keep {
     raw: HOUR.times(2),

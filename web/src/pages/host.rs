@@ -10,7 +10,7 @@ use timebase::{Answer, Bounds, Span, Verdict, reference_id_text};
 
 use super::risks::Risk;
 use super::series::{Asked, Range};
-use crate::present::{self, Mark, Moment, Quantity};
+use crate::present::{self, Fact, Mark, Moment, Quantity, fact, interval, moment, quantity};
 use crate::session::{Frame, Viewer};
 use crate::{Error, WebState};
 
@@ -38,14 +38,6 @@ struct HostPage {
     risks: Vec<Risk>,
     events: Vec<EventRow>,
     refusals: Vec<RefusalRow>,
-}
-
-/// A named value with what the name means.
-struct Fact {
-    name: &'static str,
-    term: &'static str,
-    value: String,
-    exact: String,
 }
 
 struct RangeLink {
@@ -101,6 +93,7 @@ struct EventRow {
 
 struct RefusalRow {
     reason: String,
+    words: &'static str,
     count: i64,
     last: Moment,
     detail: String,
@@ -197,35 +190,6 @@ fn explanation(host: &HostDetail, answer: Answer) -> String {
         Answer::Unknown => format!(
             "Nobody can say whether it keeps its budget of ± {budget}. Unknown is not safe."
         ),
-    }
-}
-
-fn fact(name: &'static str, term: &'static str, value: impl Into<String>) -> Fact {
-    Fact { name, term, value: value.into(), exact: String::new() }
-}
-
-fn quantity(name: &'static str, term: &'static str, quantity: Option<Quantity>) -> Fact {
-    match quantity {
-        Some(Quantity { text, exact }) => Fact { name, term, value: text, exact },
-        None => fact(name, term, "–"),
-    }
-}
-
-fn moment(name: &'static str, term: &'static str, at: Option<At>, now: At) -> Fact {
-    match at.map(|at| Moment::new(at, now)) {
-        Some(at) => Fact { name, term, value: at.ago, exact: at.utc },
-        None => fact(name, term, "–"),
-    }
-}
-
-fn interval(name: &'static str, term: &'static str, bounds: Option<Bounds>) -> Fact {
-    match bounds {
-        Some(bounds) => {
-            let (lo, hi) = present::ends(bounds);
-            let value = format!("{} to {}", lo.text, hi.text);
-            Fact { name, term, value, exact: format!("{} to {}", lo.exact, hi.exact) }
-        }
-        None => fact(name, term, "–"),
     }
 }
 
@@ -451,6 +415,7 @@ impl EventRow {
 impl RefusalRow {
     fn new(refusal: HostRefusal, now: At) -> Self {
         let HostRefusal { reason, count, last_at, detail } = refusal;
-        Self { reason, count, last: Moment::new(last_at, now), detail }
+        let words = present::refusal_words(&reason);
+        Self { reason, words, count, last: Moment::new(last_at, now), detail }
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod fleet;
 pub(crate) mod host;
 pub(crate) mod risks;
 pub(crate) mod series;
+pub(crate) mod storage;
 
 use uuid::Uuid;
 

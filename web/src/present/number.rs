@@ -19,6 +19,12 @@ pub(crate) fn magnitude(ns: i64) -> Quantity {
     Quantity { text: Span::from_ns(ns).to_string(), exact: format!("{ns} ns").replace('-', "−") }
 }
 
+/// What data takes up: `86.4 GB`.
+pub(crate) fn bytes(bytes: i64) -> Quantity {
+    let text = risk::phrase::size(bytes.max(0).unsigned_abs());
+    Quantity { text, exact: format!("{bytes} bytes") }
+}
+
 /// A rate with its sign: `+12.3 ppm`.
 pub(crate) fn rate(ppb: i64) -> Quantity {
     let sign = if ppb > 0 { "+" } else { "" };

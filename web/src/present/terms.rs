@@ -1,6 +1,6 @@
 //! What the terms mean, in one sentence each.
 
-const TERMS: [(&str, &str); 34] = [
+const TERMS: [(&str, &str); 39] = [
     (
         "answer",
         "Is the whole window outside the budget (certain), part of it (possible), none of it (safe), or is there no usable data (unknown)?",
@@ -86,6 +86,20 @@ const TERMS: [(&str, &str); 34] = [
         "witness",
         "Host clock minus collector clock by the stamps of the last batch and its acknowledgement: a check that does not rest on the host's own claim.",
     ),
+    (
+        "holds",
+        "From when to when this tier has data: samples go from raw to samples when their hour is old enough, and into minutes and hours as these are over.",
+    ),
+    ("rows estimate", "The database's estimate; of samples, blocks of an hour of a host."),
+    (
+        "growth",
+        "By the newest whole day (of hours: month) that is stored; raw and late samples come and go.",
+    ),
+    (
+        "at retention",
+        "Size once every tier is as old as it is kept; a tier whose growth is not known yet counts as it is.",
+    ),
+    ("backup", "The newest that truechimer db backup made of this database."),
 ];
 
 /// The explanation of a term.

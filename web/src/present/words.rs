@@ -62,6 +62,48 @@ pub(crate) fn reason_words(reason: &str) -> &'static str {
     }
 }
 
+/// What a tier of the store holds.
+pub(crate) fn tier_words(tier: &str) -> &'static str {
+    match tier {
+        "raw" => "samples as they came",
+        "late" => "samples that came after their hour was repacked, until they are repacked too",
+        "samples" => "every sample, repacked by hours",
+        "minutes" => "extremes of each minute",
+        "hours" => "extremes of each hour",
+        "events" => "steps, reboots, suspends, changes of sources",
+        _ => "",
+    }
+}
+
+/// Why reports are refused, and what to do; empty for a reason of a newer collector.
+pub(crate) fn refusal_words(reason: &str) -> &'static str {
+    match reason {
+        "malformed" => {
+            "A field is missing or out of range. Bring the agent to the collector's version."
+        }
+        "out-of-order" => "Numbers went back. Two agents with one state directory do so.",
+        "from-the-future" => {
+            "Made after the batch that carries it was sent: the raw clock of the host goes wrong."
+        }
+        "batch-too-large" => {
+            "More reports at once than the collector allows. Bring the agent to the collector's version."
+        }
+        "bad-stamps" => "The batch has no raw stamp of its own boot, or one of another.",
+        "bad-witness" => {
+            "The stamps of an exchange contradict each other: a clock went backwards meanwhile."
+        }
+        "over-quota" => {
+            "More reports than [ingest] reports-per-second allows; the agent sends them later."
+        }
+        "wrong-host" => "The credential is another host's. Enrol this one with a token of its own.",
+        "revoked" => "The credential was revoked. Stop the agent, or enrol the host again.",
+        "slow-reader" => "The agent does not read the answers that it is sent.",
+        "protocol" => "Messages came in a wrong order. Bring the agent to the collector's version.",
+        "unstorable" => "The database refuses the rows; the collector's log says why.",
+        _ => "",
+    }
+}
+
 /// What the status of a message means.
 pub(crate) fn status_words(status: &str) -> &'static str {
     match status {

@@ -1,6 +1,9 @@
 //! Rows as the other parts of the collector write them.
 
 use sqlx::{AssertSqlSafe, PgPool};
+use store::Store;
+use store::tiers::Keep;
+use timebase::Span;
 use uuid::Uuid;
 
 /// The id of the n-th host.
@@ -102,6 +105,29 @@ pub(crate) async fn sample(
     .execute(pool)
     .await
     .unwrap();
+}
+
+/// Tiers that are kept as by default, and a day of a megabyte in that of samples.
+pub(crate) async fn tiers(pool: &PgPool) {
+    let days = |days: i64| Span::from_secs(days * 86_400);
+    let keep = Keep {
+        raw: Span::from_secs(7_200),
+        samples: days(30),
+        minutes: days(30),
+        hours: days(1_825),
+        events: days(365),
+    };
+    let store = Store::from_pool(pool.clone());
+    let now = store::time::from_sql(store.now().await.unwrap());
+    store.maintain_partitions(now, &keep).await.unwrap();
+    store.note_retention(&keep).await.unwrap();
+    run(pool, "
+        UPDATE store.tier_mark SET closed_until = now() - interval '2 hours 30 minutes',
+            minutes_until = now() - interval '3 minutes', hours_until = now() - interval '1 hour';
+        INSERT INTO store.sample_block
+        SELECT n, date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '1 hour', 0, 0, now(), now(),
+               0, 0, 0, 0, 1, 0, 1, repeat('1', 80000)::bit varying
+        FROM generate_series(1, 100) n").await;
 }
 
 /// Findings and alerts about hosts 1 and 2.

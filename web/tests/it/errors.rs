@@ -33,7 +33,7 @@ async fn wrong_addresses_are_explained(pool: PgPool) {
 async fn a_lost_database_is_said(pool: PgPool) {
     let mut site = Site::signed_in(pool).await;
     site.store.close().await;
-    for address in ["/", "/risks", "/sign-in"] {
+    for address in ["/", "/risks", "/storage", "/sign-in"] {
         let page = site.get(address).await;
         assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{address}");
         page.says(&["The database does not answer", "nothing is lost", "Try again"]);

@@ -10,3 +10,4 @@ mod pages;
 mod series;
 mod sign_in;
 mod site;
+mod storage;

@@ -7,10 +7,10 @@ use crate::site::Site;
 /// Proves that every page reads in full, and that none has anything inline that the policy forbids.
 #[sqlx::test(migrator = "store::MIGRATIONS")]
 async fn every_page_reads_in_full(pool: PgPool) {
-    data::partition(&pool).await;
     data::host(&pool, 1, "ctl-1", "keystone", "certain", 690, 710).await;
     data::host(&pool, 2, "ctl-2", "keystone", "safe", -3, 2).await;
     data::judgement(&pool).await;
+    data::tiers(&pool).await;
     let mut site = Site::signed_in(pool.clone()).await;
     let id: i64 = sqlx::query_scalar("SELECT alert_id FROM store.alert WHERE status = 'open'")
         .fetch_one(&pool)
@@ -40,6 +40,7 @@ async fn every_page_reads_in_full(pool: PgPool) {
             ],
         ),
         ("/alerts", vec!["ctl-1 is 700 ms ahead", "ctl-2 was silent", "1 parked"]),
+        ("/storage", vec!["The store grows by", "every sample, repacked by hours", "all tiers"]),
         (alert.as_str(), vec!["first words", "pager", "connection refused", "12.0 ms", "parked"]),
         (
             host.as_str(),
@@ -84,6 +85,7 @@ async fn empty_pages_say_how_to_fill_them(pool: PgPool) {
     site.get("/").await.says(&["truechimer token create", "truechimer-agent run --collector"]);
     site.get("/risks").await.says(&["[[token-skew]]"]);
     site.get("/alerts").await.says(&["No alert is open"]);
+    site.get("/storage").await.says(&["Nothing is kept yet.", "truechimer serve"]);
     data::enrol(&pool, 1, "new-host", "").await;
     site.get("/").await.says(&["new-host", "enrolled, no report yet"]);
     let host = site.get(&format!("/hosts/{}", data::uuid(1))).await;

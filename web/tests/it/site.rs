@@ -30,23 +30,38 @@ pub(crate) struct Page {
 impl Site {
     /// Nobody is signed in; there is no user.
     pub(crate) fn empty(pool: PgPool) -> Self {
+        Self::configured(pool, WebConfig::default())
+    }
+
+    fn configured(pool: PgPool, config: WebConfig) -> Self {
         let store = Store::from_pool(pool);
-        let state = WebState::new(store.clone(), WebConfig::default());
+        let state = WebState::new(store.clone(), config);
         let router = web::router(state.clone());
         Self { store, state, router, cookies: Vec::new() }
     }
 
     /// There is a user, who is not signed in.
     pub(crate) async fn with_user(pool: PgPool) -> Self {
-        let site = Self::empty(pool);
-        let hash = web::password::hash(PASSWORD).unwrap();
-        site.store.add_user(NAME, &hash).await.unwrap();
+        Self::with_user_and(pool, WebConfig::default()).await
+    }
+
+    async fn with_user_and(pool: PgPool, config: WebConfig) -> Self {
+        let site = Self::configured(pool, config);
+        if site.store.user_by_name(NAME).await.unwrap().is_none() {
+            let hash = web::password::hash(PASSWORD).unwrap();
+            site.store.add_user(NAME, &hash).await.unwrap();
+        }
         site
     }
 
     /// The user is signed in.
     pub(crate) async fn signed_in(pool: PgPool) -> Self {
-        let mut site = Self::with_user(pool).await;
+        Self::signed_in_with(pool, WebConfig::default()).await
+    }
+
+    /// As [`Site::signed_in`], of a collector with this configuration.
+    pub(crate) async fn signed_in_with(pool: PgPool, config: WebConfig) -> Self {
+        let mut site = Self::with_user_and(pool, config).await;
         let page = site.sign_in(NAME, PASSWORD).await;
         assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text);
         site

@@ -5,20 +5,21 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use risk::phrase::size;
 use sqlx::postgres::PgConnectOptions;
 use store::Store;
 use tokio::time::Instant;
 
-use super::progress::{self, size};
+use super::{checksum, progress};
 use crate::clock;
 use crate::config::Config;
 use crate::postgres::client::Client;
 
 /// Dumps the database, as of one moment, while everything goes on; into a file that is not there until it
-/// is whole.
+/// is whole, with its checksum beside it.
 ///
 /// # Errors
-/// The file exists or cannot be written, pg_dump is missing or fails: nothing is left then.
+/// A file exists or cannot be written, pg_dump is missing or fails: nothing is left then.
 pub async fn run(
     config: &Config,
     store: &Store,
@@ -27,8 +28,11 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let made_at = clock::now();
     let target = file_name(target);
-    if target.exists() {
-        bail!("{} is there already; a backup never overwrites", target.display());
+    let beside = checksum::beside(&target);
+    for file in [&target, &beside] {
+        if file.exists() {
+            bail!("{} is there already; a backup never overwrites", file.display());
+        }
     }
     let major = super::server_major(store).await?;
     let client = Client::find(config.database.postgres_bin.as_deref(), Some(major))?;
@@ -39,7 +43,12 @@ pub async fn run(
     let watched = draft.path.clone();
     let so_far = move |_| std::fs::metadata(&watched).map_or(0, |file| file.len());
     progress::run(dump, "pg_dump", |pid| format!("{} written", size(so_far(pid)))).await?;
+    let sum = Draft::create(&beside)?;
+    std::fs::write(&sum.path, checksum::line(&checksum::of(&draft.path).await?, &target))
+        .with_context(|| format!("cannot write {}", sum.path.display()))?;
+    // In this order: killed in between, what is there is a whole backup.
     let bytes = draft.place(&target)?;
+    sum.place(&beside)?;
     let took = started.elapsed();
     let file = std::path::absolute(&target).unwrap_or_else(|_| target.clone());
     let took_ms = took.as_millis().try_into().unwrap_or(i64::MAX);
@@ -52,11 +61,12 @@ pub async fn run(
     }
     eprintln!(
         "{}: {} in {:.1} s, of Postgres {major}. It holds hashes of credentials and passwords: keep it \
-         like the database.\nTo restore: truechimer db restore {} with an empty --data-dir, or with the \
+         like the database. Its SHA-256 is in {}: keep the two together.\nTo restore: truechimer db restore {} with an empty --data-dir, or with the \
          --database-url of an empty database",
         target.display(),
         size(bytes),
         took.as_secs_f64(),
+        beside.display(),
         file.display(),
     );
     Ok(())
@@ -71,7 +81,7 @@ fn file_name(target: &Path) -> PathBuf {
     target.join(format!("truechimer-{}.dump", now.strftime("%Y%m%dT%H%M%SZ")))
 }
 
-/// The file while it is being written, removed unless it is placed.
+/// A file while it is being written, removed unless it is placed.
 struct Draft {
     path: PathBuf,
     placed: bool,

@@ -1,6 +1,7 @@
 //! `truechimer db`: one file for each command.
 
 pub mod backup;
+mod checksum;
 mod progress;
 pub mod restore;
 pub mod status;

@@ -1,4 +1,5 @@
 use std::io::{IsTerminal, Write};
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -17,17 +18,35 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let child = command.spawn().with_context(|| format!("cannot run {program}"))?;
     let pid = child.id().unwrap_or_default();
+    let output = watch(program, child.wait_with_output(), || so_far(pid)).await?;
+    succeeded(program, &output)
+}
+
+/// Refuses what a program that failed has left, in its own words and with advice.
+pub(super) fn succeeded(program: &str, output: &Output) -> anyhow::Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    bail!("{program} failed: {words}{}", advice(&words))
+}
+
+/// Waits for something and says on standard error how far it is.
+pub(super) async fn watch<T>(
+    what: &str,
+    work: impl Future<Output = T>,
+    so_far: impl Fn() -> String,
+) -> T {
     let started = Instant::now();
-    let ended = child.wait_with_output();
-    tokio::pin!(ended);
+    tokio::pin!(work);
     let terminal = std::io::stderr().is_terminal();
     let mut said = 0;
-    let output = loop {
-        match tokio::time::timeout(EVERY, &mut ended).await {
-            Ok(output) => break output?,
+    let done = loop {
+        match tokio::time::timeout(EVERY, &mut work).await {
+            Ok(done) => break done,
             Err(_) => {
                 said += 1;
-                let line = format!("{program}: {}, {} s", so_far(pid), started.elapsed().as_secs());
+                let line = format!("{what}: {}, {} s", so_far(), started.elapsed().as_secs());
                 if terminal {
                     eprint!("\r{line:<70}");
                     let _ = std::io::stderr().flush();
@@ -40,11 +59,7 @@ pub(super) async fn run(
     if terminal && said > 0 {
         eprintln!();
     }
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    bail!("{program} failed: {words}{}", advice(&words))
+    done
 }
 
 /// What to do about the failures that operators meet.
@@ -57,32 +72,5 @@ fn advice(words: &str) -> &'static str {
         "\nThe backup grants something to a role of its old server: create that role here first (CREATE ROLE …)"
     } else {
         ""
-    }
-}
-
-/// Bytes as people read them.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Proves that sizes have the unit in which they are read best.
-    #[test]
-    fn sizes_are_readable() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(999), "999 B");
-        assert_eq!(size(1_500), "1.5 kB");
-        assert_eq!(size(86_400_000_000), "86.4 GB");
-        assert_eq!(size(u64::MAX), "18446744.1 TB");
     }
 }

@@ -4,17 +4,38 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, bail, ensure};
+use risk::phrase::size;
 use sqlx::postgres::PgConnectOptions;
 use store::Store;
 use tokio::time::Instant;
 
-use super::progress::{self, size};
+use super::{checksum, progress};
 use crate::admin::table;
 use crate::config::Config;
 use crate::database;
 use crate::postgres::client::Client;
 
-/// Restores a backup into an empty database, whole or not at all, and brings the schema up to date.
+/// Whether a backup is as it was when it was made; `false`: that cannot be told, for it has no checksum, as
+/// those of earlier releases.
+///
+/// # Errors
+/// It cannot be read, or is damaged.
+pub async fn verify(file: &Path) -> anyhow::Result<bool> {
+    std::fs::metadata(file)
+        .with_context(|| format!("cannot read the backup {}", file.display()))?;
+    let verified = checksum::verify(file).await?;
+    if !verified {
+        eprintln!(
+            "warning: there is no checksum {}: the backup is of an earlier release, or was copied without it. It is \
+             read as a whole instead, which finds most damage but not all",
+            checksum::beside(file).display()
+        );
+    }
+    Ok(verified)
+}
+
+/// Restores a backup into an empty database, whole or not at all, and brings the schema up to date. What is
+/// not verified is read as a whole first.
 ///
 /// # Errors
 /// The database is not empty, the file is not a whole backup or of a newer version, or the database
@@ -24,10 +45,9 @@ pub async fn run(
     store: &Store,
     options: &PgConnectOptions,
     file: &Path,
+    verified: bool,
 ) -> anyhow::Result<()> {
-    let bytes = std::fs::metadata(file)
-        .with_context(|| format!("cannot read the backup {}", file.display()))?
-        .len();
+    let bytes = std::fs::metadata(file)?.len();
     let there = store.relations().await?;
     ensure!(
         there == 0,
@@ -38,7 +58,10 @@ pub async fn run(
     let major = super::server_major(store).await?;
     let client = Client::find(config.database.postgres_bin.as_deref(), Some(major))?;
     let started = Instant::now();
-    check(&client, file, bytes).await?;
+    if !verified {
+        read_through(&client, file, bytes).await?;
+    }
+    check_schema(&client, file).await?;
     store.prepare_roles().await.context(
         "cannot make the roles that the backup grants rights to; as the server's administrator create \
          fleet_reader and fleet_analyst first (docs/OPERATIONS.md)",
@@ -64,15 +87,21 @@ pub async fn run(
 }
 
 /// Reads the whole file, so that one which is cut or damaged is refused before anything is written.
-async fn check(client: &Client, file: &Path, bytes: u64) -> anyhow::Result<()> {
+async fn read_through(client: &Client, file: &Path, bytes: u64) -> anyhow::Result<()> {
     let mut read = client.command("pg_restore", None);
     read.args(["--file", "/dev/null"]).arg(file);
     progress::run(read, "check", |pid| read_so_far(pid, bytes))
         .await
-        .with_context(|| format!("{} is not a whole backup", file.display()))?;
+        .with_context(|| format!("{} is not a whole backup", file.display()))
+}
+
+/// Refuses what is no backup of ours, or of a newer version.
+async fn check_schema(client: &Client, file: &Path) -> anyhow::Result<()> {
     let mut versions = client.command("pg_restore", None);
     versions.args(["--data-only", "--table=_sqlx_migrations", "--file=-"]).arg(file);
     let output = versions.stdout(Stdio::piped()).output().await?;
+    progress::succeeded("pg_restore", &output)
+        .with_context(|| format!("{} is not a whole backup", file.display()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let Some(newest) = newest_migration(&text) else {
         bail!("{} is a dump of some other database, not a backup of truechimer", file.display());

@@ -1,16 +1,15 @@
 //! `truechimer db status`.
 
-use std::path::Path;
-
+use risk::phrase::size;
 use serde::Serialize;
 use store::Store;
-use store::storage::{ServerState, TableSize};
+use store::storage::Disk;
+use store::tiers::StorageReport;
 use store::time::from_sql;
-use timebase::Span;
 
-use super::progress::size;
 use crate::admin::table;
 use crate::config::Config;
+use crate::postgres;
 
 /// Everything that is printed, and what `--json` prints.
 #[derive(Debug, Serialize)]
@@ -29,14 +28,15 @@ struct Status {
     newest_sample: Option<String>,
     growth: Option<Growth>,
     last_backup: Option<LastBackup>,
+    tiers: Vec<Tier>,
     tables: Vec<Table>,
 }
 
-/// What samples take up in the long run.
-#[derive(Debug, Serialize, PartialEq)]
+/// What the tiers take up in the long run.
+#[derive(Debug, Serialize)]
 struct Growth {
     bytes_per_day: i64,
-    /// Of the samples, once the first is as old as retention lets it become.
+    /// Once each is as old as retention lets it become.
     bytes_at_retention: i64,
     /// Until the disk is full; null: it will not be, or its size is not known.
     days_until_full: Option<f64>,
@@ -47,6 +47,18 @@ struct LastBackup {
     made_at: String,
     bytes: i64,
     file: String,
+}
+
+/// As in view fleet.storage.
+#[derive(Debug, Serialize)]
+struct Tier {
+    name: String,
+    kept_days: f64,
+    bytes: i64,
+    bytes_per_day: Option<i64>,
+    bytes_at_retention: Option<i64>,
+    holds_from: Option<String>,
+    holds_until: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,8 +80,9 @@ struct Table {
 /// The database does not answer.
 pub async fn run(config: &Config, store: &Store, json: bool) -> anyhow::Result<()> {
     let private = crate::database::external(config)?.is_none();
-    let data_dir = config.data_dir();
-    let status = gather(store, private.then_some(&data_dir), config.retention.samples).await?;
+    let cluster = postgres::folder(&config.data_dir());
+    let disk = if private { Disk::under(&cluster) } else { None };
+    let status = gather(store, disk).await?;
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);
     } else {
@@ -78,14 +91,11 @@ pub async fn run(config: &Config, store: &Store, json: bool) -> anyhow::Result<(
     Ok(())
 }
 
-async fn gather(
-    store: &Store,
-    data_dir: Option<&std::path::PathBuf>,
-    keep: Span,
-) -> anyhow::Result<Status> {
+async fn gather(store: &Store, disk: Option<Disk>) -> anyhow::Result<Status> {
     let state = store.server_state().await?;
     let sizes = store.table_sizes().await?;
-    let disk_free_bytes = data_dir.and_then(|dir| free(dir));
+    let storage = store.storage_report().await?;
+    let disk_free_bytes = disk.map(|disk| disk.free_bytes);
     let moment = |at| table::moment(Some(from_sql(at)));
     let backup = store.last_backup().await?;
     Ok(Status {
@@ -98,7 +108,7 @@ async fn gather(
         max_connections: state.max_connections,
         transaction_age: state.transaction_age,
         newest_sample: state.newest_sample.map(moment),
-        growth: growth_of(&state, &sizes, keep, disk_free_bytes),
+        growth: growth(&storage, disk_free_bytes),
         oldest_sample_after: state.oldest_partition.map(moment),
         postgres: state.version,
         last_backup: backup.map(|backup| LastBackup {
@@ -106,6 +116,19 @@ async fn gather(
             bytes: backup.bytes,
             file: backup.file,
         }),
+        tiers: storage
+            .tiers
+            .into_iter()
+            .map(|tier| Tier {
+                kept_days: tier.keep_s / 86_400.0,
+                bytes: tier.bytes,
+                bytes_per_day: tier.bytes_per_day,
+                bytes_at_retention: tier.bytes_at_retention,
+                holds_from: tier.holds_from.map(moment),
+                holds_until: tier.holds_until.map(moment),
+                name: tier.tier,
+            })
+            .collect(),
         tables: sizes
             .into_iter()
             .map(|table| Table {
@@ -123,38 +146,13 @@ async fn gather(
     })
 }
 
-fn growth_of(
-    state: &ServerState,
-    sizes: &[TableSize],
-    keep: Span,
-    free: Option<u64>,
-) -> Option<Growth> {
-    let samples = sizes.iter().find(|table| table.name == "store.sample")?.bytes();
-    let newest = from_sql(state.newest_sample?);
-    let oldest = from_sql(state.oldest_partition?);
-    growth(samples, newest - oldest, keep, free)
-}
-
-/// From what a span of samples takes up. Less than a day of them tells nothing yet.
-fn growth(bytes: i64, covered: Span, keep: Span, free: Option<u64>) -> Option<Growth> {
-    const DAY: f64 = 86_400e9;
-    let (days, kept) = (covered.as_ns() as f64 / DAY, keep.as_ns() as f64 / DAY);
-    if days < 1.0 {
-        return None;
-    }
-    let per_day = bytes as f64 / days;
-    let to_come = (per_day * kept - bytes as f64).max(0.0);
-    let days_until_full = free.map(|free| free as f64).filter(|free| *free < to_come);
+/// Less than a day of samples tells nothing yet.
+fn growth(storage: &StorageReport, free: Option<u64>) -> Option<Growth> {
     Some(Growth {
-        bytes_per_day: per_day as i64,
-        bytes_at_retention: (per_day * kept) as i64,
-        days_until_full: days_until_full.map(|free| free / per_day),
+        bytes_per_day: storage.bytes_per_day?,
+        bytes_at_retention: storage.bytes_at_retention?,
+        days_until_full: free.and_then(|free| storage.days_until_full(free)),
     })
-}
-
-fn free(dir: &Path) -> Option<u64> {
-    let disk = nix::sys::statvfs::statvfs(dir).ok()?;
-    Some(disk.blocks_available() * disk.fragment_size())
 }
 
 fn bytes(n: i64) -> String {
@@ -177,7 +175,7 @@ fn print(status: &Status) {
     println!("oldest sample  after {}", status.oldest_sample_after.clone().unwrap_or_else(none));
     println!("newest sample  {}", status.newest_sample.clone().unwrap_or_else(none));
     match &status.growth {
-        None => println!("growth         known after a day of samples"),
+        None => println!("growth         known after a whole day (UTC) of samples"),
         Some(growth) => {
             let full = match growth.days_until_full {
                 Some(days) => format!("; THE DISK IS FULL IN {days:.1} DAYS"),
@@ -185,7 +183,7 @@ fn print(status: &Status) {
                 None => String::new(),
             };
             println!(
-                "growth         {} a day; samples at retention {}{full}",
+                "growth         {} a day; tiers at retention {}{full}",
                 bytes(growth.bytes_per_day),
                 bytes(growth.bytes_at_retention)
             );
@@ -197,6 +195,8 @@ fn print(status: &Status) {
             println!("last backup    {}, {}, {}", backup.made_at, bytes(backup.bytes), backup.file);
         }
     }
+    println!();
+    print_tiers(&status.tiers);
     println!();
     let row = |table: &Table| {
         [
@@ -217,21 +217,23 @@ fn print(status: &Status) {
     table::print(heading, &rows);
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn print_tiers(tiers: &[Tier]) {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    let row = |tier: &Tier| {
+        [
+            tier.name.clone(),
+            kept(tier.kept_days),
+            or_dash(tier.holds_from.clone()),
+            or_dash(tier.holds_until.clone()),
+            bytes(tier.bytes),
+            or_dash(tier.bytes_per_day.map(bytes)),
+            or_dash(tier.bytes_at_retention.map(bytes)),
+        ]
+    };
+    let rows: Vec<_> = tiers.iter().map(row).collect();
+    table::print(["TIER", "KEPT", "FROM", "UNTIL", "SIZE", "A DAY", "AT RETENTION"], &rows);
+}
 
-    const DAY: Span = Span::from_secs(86_400);
-
-    /// Proves the forecast: what ten days take up tells a day, the end, and when the disk is too small.
-    #[test]
-    fn forecast() {
-        let at = |free| growth(10_000, DAY.times(10), DAY.times(30), free).unwrap();
-        assert_eq!((at(None).bytes_per_day, at(None).bytes_at_retention), (1_000, 30_000));
-        assert_eq!(at(Some(20_000)).days_until_full, None);
-        assert_eq!(at(Some(5_000)).days_until_full, Some(5.0));
-        let steady = growth(30_000, DAY.times(30), DAY.times(30), Some(0)).unwrap();
-        assert_eq!(steady.days_until_full, None, "what retention drops makes room");
-        assert_eq!(growth(10, Span::from_secs(3_600), DAY.times(30), None), None);
-    }
+fn kept(days: f64) -> String {
+    if days < 2.0 { format!("{:.0} h", days * 24.0) } else { format!("{days:.0} d") }
 }

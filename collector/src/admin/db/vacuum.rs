@@ -1,9 +1,8 @@
 //! `truechimer db vacuum`.
 
+use risk::phrase::size;
 use store::Store;
 use tokio::time::Instant;
-
-use super::progress::size;
 
 /// VACUUM of every table, one after another, beside the collector, then ANALYZE.
 ///

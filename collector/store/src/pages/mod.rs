@@ -5,6 +5,7 @@ pub mod fleet;
 pub mod host;
 pub mod risks;
 pub mod series;
+pub mod storage;
 
 use crate::Store;
 

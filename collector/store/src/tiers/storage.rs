@@ -1,4 +1,5 @@
 use crate::Store;
+use crate::pages::At;
 
 /// What the tiers of the store take, and will take.
 #[derive(Clone, Debug)]
@@ -7,7 +8,8 @@ pub struct StorageReport {
     pub tiers: Vec<TierSize>,
     /// Growth of all tiers together, bytes a day; `None`: no whole day is stored yet.
     pub bytes_per_day: Option<i64>,
-    /// Size of all tiers together once each is as old as it is kept.
+    /// Size of all tiers together once each is as old as it is kept; one whose growth is not known stays as
+    /// it is.
     pub bytes_at_retention: Option<i64>,
 }
 
@@ -28,14 +30,31 @@ pub struct TierSize {
     pub bytes_per_day: Option<i64>,
     /// Once it is as old as it is kept.
     pub bytes_at_retention: Option<i64>,
+    /// Start of the oldest partition that holds something, or of what is kept.
+    pub holds_from: Option<At>,
+    /// How far it has got: what is newer is in the tier before it.
+    pub holds_until: Option<At>,
 }
 
 impl StorageReport {
+    fn new(tiers: Vec<TierSize>) -> Self {
+        let growth = tiers.iter().filter_map(|tier| tier.bytes_per_day);
+        let bytes_per_day = growth.reduce(i64::saturating_add);
+        let to_expect = tiers.iter().map(|tier| tier.bytes_at_retention.unwrap_or(tier.bytes));
+        let bytes_at_retention = bytes_per_day.map(|_| to_expect.fold(0, i64::saturating_add));
+        Self { tiers, bytes_per_day, bytes_at_retention }
+    }
+
+    /// Size of all tiers together.
+    pub fn bytes(&self) -> i64 {
+        self.tiers.iter().map(|tier| tier.bytes).sum()
+    }
+
     /// Days until `free` bytes are used up; `None`: never, for retention is reached first, or unknown.
-    pub fn days_until_full(&self, free: i64) -> Option<i64> {
-        let per_day = self.bytes_per_day.filter(|bytes| *bytes > 0)?;
-        let now: i64 = self.tiers.iter().map(|tier| tier.bytes).sum();
-        (self.bytes_at_retention?.saturating_sub(now) > free).then_some(free / per_day)
+    pub fn days_until_full(&self, free: u64) -> Option<f64> {
+        let per_day = self.bytes_per_day.filter(|bytes| *bytes > 0)? as f64;
+        let to_come = self.bytes_at_retention?.saturating_sub(self.bytes()) as f64;
+        (to_come > free as f64).then_some(free as f64 / per_day)
     }
 }
 
@@ -47,19 +66,62 @@ impl Store {
     pub async fn storage_report(&self) -> Result<StorageReport, sqlx::Error> {
         let tiers = sqlx::query_as!(
             TierSize,
-            r#"SELECT tier AS "tier!", extract(epoch FROM keep)::float8 AS "keep_s!", bytes AS "bytes!",
-                      partitions AS "partitions!", rows_estimate AS "rows_estimate!", bytes_per_day,
-                      bytes_at_retention
-               FROM fleet.storage
-               ORDER BY array_position(ARRAY['raw', 'late', 'samples', 'minutes', 'hours', 'events'], tier)"#
+            r#"SELECT s.tier AS "tier!", extract(epoch FROM s.keep)::float8 AS "keep_s!", s.bytes AS "bytes!",
+                      s.partitions AS "partitions!", s.rows_estimate AS "rows_estimate!", s.bytes_per_day,
+                      s.bytes_at_retention,
+                      CASE s.tier WHEN 'raw' THEN m.closed_until
+                                  WHEN 'samples' THEN greatest(p.oldest, m.samples_from)
+                                  WHEN 'minutes' THEN greatest(p.oldest, m.minutes_from)
+                                  WHEN 'hours' THEN p.oldest END AS "holds_from: At",
+                      CASE s.tier WHEN 'raw' THEN now() WHEN 'samples' THEN m.closed_until
+                                  WHEN 'minutes' THEN m.minutes_until
+                                  WHEN 'hours' THEN m.hours_until END AS "holds_until: At"
+               FROM fleet.storage s JOIN store.tier t USING (tier) CROSS JOIN store.tier_mark m
+               CROSS JOIN LATERAL (
+                   SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([^'']+)')::timestamptz)
+                       FILTER (WHERE pg_relation_size(c.oid) > 0) AS oldest
+                   FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                   WHERE i.inhparent = to_regclass('store.' || t.parent)) p
+               ORDER BY array_position(ARRAY['raw', 'late', 'samples', 'minutes', 'hours', 'events'], s.tier)"#
         )
         .fetch_all(&self.pool)
         .await?;
-        let sum = |of: fn(&TierSize) -> Option<i64>| {
-            tiers.iter().filter_map(of).reduce(i64::saturating_add)
-        };
-        let bytes_per_day = sum(|tier| tier.bytes_per_day);
-        let bytes_at_retention = bytes_per_day.and_then(|_| sum(|tier| tier.bytes_at_retention));
-        Ok(StorageReport { bytes_per_day, bytes_at_retention, tiers })
+        Ok(StorageReport::new(tiers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tier(bytes: i64, per_day: Option<i64>, keep_days: i64) -> TierSize {
+        TierSize {
+            tier: "samples".to_owned(),
+            keep_s: keep_days as f64 * 86_400.0,
+            bytes,
+            partitions: 1,
+            rows_estimate: 0,
+            bytes_per_day: per_day,
+            bytes_at_retention: per_day.map(|bytes| bytes * keep_days),
+            holds_from: None,
+            holds_until: None,
+        }
+    }
+
+    /// Proves the forecast: the sum of the tiers, and when the disk is too small for what is to come.
+    #[test]
+    fn forecast() {
+        let growing = StorageReport::new(vec![tier(10_000, Some(1_000), 30), tier(500, None, 365)]);
+        assert_eq!(growing.bytes(), 10_500);
+        assert_eq!(
+            (growing.bytes_per_day, growing.bytes_at_retention),
+            (Some(1_000), Some(30_500))
+        );
+        assert_eq!(growing.days_until_full(20_000), None);
+        assert_eq!(growing.days_until_full(5_000), Some(5.0));
+        let steady = StorageReport::new(vec![tier(30_000, Some(1_000), 30)]);
+        assert_eq!(steady.days_until_full(0), None, "what retention drops makes room");
+        let young = StorageReport::new(vec![tier(10, None, 30)]);
+        assert_eq!((young.bytes_at_retention, young.days_until_full(0)), (None, None));
     }
 }
