@@ -6,6 +6,7 @@
 //! that moves `closed_until`, `minutes_until` or `hours_until` as well: killed at any instant, it begins
 //! again from there.
 
+mod gather;
 mod repack;
 mod roll;
 mod storage;
@@ -54,6 +55,8 @@ pub struct Progress {
     pub samples: u64,
     /// Late samples repacked.
     pub late: u64,
+    /// Days whose rollups of an hour were gathered by host.
+    pub days: u64,
 }
 
 /// How far each tier reaches.
@@ -64,6 +67,7 @@ pub(crate) struct Marks {
     pub(crate) minutes_sealed: Timestamp<Utc>,
     pub(crate) minutes_until: Timestamp<Utc>,
     pub(crate) hours_until: Timestamp<Utc>,
+    pub(crate) hours_gathered: Timestamp<Utc>,
 }
 
 /// The latest multiple of `length` since 1970.
@@ -78,7 +82,8 @@ impl Marks {
                       closed_until AS "closed: jiff_sqlx::Timestamp",
                       minutes_sealed AS "minutes_sealed: jiff_sqlx::Timestamp",
                       minutes_until AS "minutes: jiff_sqlx::Timestamp",
-                      hours_until AS "hours: jiff_sqlx::Timestamp" FROM store.tier_mark"#
+                      hours_until AS "hours: jiff_sqlx::Timestamp",
+                      hours_gathered AS "gathered: jiff_sqlx::Timestamp" FROM store.tier_mark"#
         )
         .fetch_one(executor)
         .await?;
@@ -88,6 +93,7 @@ impl Marks {
             minutes_sealed: time::from_sql(row.minutes_sealed),
             minutes_until: time::from_sql(row.minutes),
             hours_until: time::from_sql(row.hours),
+            hours_gathered: time::from_sql(row.gathered),
         })
     }
 
@@ -98,7 +104,8 @@ impl Marks {
                       closed_until AS "closed!: jiff_sqlx::Timestamp",
                       minutes_sealed AS "minutes_sealed!: jiff_sqlx::Timestamp",
                       minutes_until AS "minutes!: jiff_sqlx::Timestamp",
-                      hours_until AS "hours!: jiff_sqlx::Timestamp" FROM store.marks_for_writing()"#
+                      hours_until AS "hours!: jiff_sqlx::Timestamp",
+                      hours_gathered AS "gathered!: jiff_sqlx::Timestamp" FROM store.marks_for_writing()"#
         )
         .fetch_one(connection)
         .await?;
@@ -108,6 +115,7 @@ impl Marks {
             minutes_sealed: time::from_sql(row.minutes_sealed),
             minutes_until: time::from_sql(row.minutes),
             hours_until: time::from_sql(row.hours),
+            hours_gathered: time::from_sql(row.gathered),
         })
     }
 
@@ -139,8 +147,9 @@ impl Store {
         Marks::read(&self.pool).await
     }
 
-    /// One round: rolls up the minutes that are over, corrects what came late, repacks the hours that are old
-    /// enough. Returns when all is done that was to do, or `most_hours` hours are.
+    /// One round: rolls up the minutes that are over, corrects what came late, gathers the hours of days that are
+    /// over, repacks the hours that are old enough. Returns when all is done that was to do, or `most_hours` hours
+    /// (and days) are.
     ///
     /// # Errors
     /// The database does not answer or refuses; what was finished stays.
@@ -152,6 +161,7 @@ impl Store {
     ) -> Result<Progress, sqlx::Error> {
         let mut progress = Progress::default();
         self.roll(now, most_hours, &mut progress).await?;
+        self.gather(most_hours, &mut progress).await?;
         self.repack(now, keep.raw, most_hours, &mut progress).await?;
         Ok(progress)
     }
