@@ -322,7 +322,7 @@ const TWO_DAYS: &str = "
          generate_series(1, 200) h;
     CREATE TABLE public.hours AS TABLE store.rollup_hour;
     UPDATE store.tier_mark SET (sealed_until, closed_until, minutes_sealed, minutes_until, hours_until) =
-        (SELECT day + '2 days', day + '2 days', day + '2 days', day + '2 days', day + '2 days' FROM public.base);";
+        (SELECT t, t, t, t, t FROM date_trunc('hour', now()) t);";
 /// Pages that the hours of one host and day are on, at most.
 const PAGES: &str = "
     SELECT max(pages) FROM (SELECT count(DISTINCT (tableoid, (ctid::text::point)[0])) AS pages FROM store.rollup_hour

@@ -292,7 +292,7 @@ impl Store {
         let mut rows = sqlx::query_as!(
             FleetRow,
             r#"
-            SELECT h.host_id, h.host_uuid AS "host_uuid!", h.name AS "name!", h.service AS "service!",
+            SELECT h.host_id AS "host_id!", h.host_uuid AS "host_uuid!", h.name AS "name!", h.service AS "service!",
                    h.simulated AS "simulated!",
                    h.revoked_at IS NOT NULL          AS "revoked!",
                    coalesce(a.answer, 'unknown')     AS "answer!",
