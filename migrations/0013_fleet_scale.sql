@@ -39,43 +39,6 @@ BEGIN
     ALTER TABLE store.tier_mark ADD hours_gathered timestamptz NOT NULL DEFAULT 'epoch';
 END $$;
 
--- Short blocks ------------------------------------------------------------------------------------
-
--- Hours are packed into blocks that fit into the row itself, some 100 samples each; their first_ref and last_ref are
--- the earliest and the latest. Before this hour blocks were whole hours, and these two those of the first and last seq.
-DO $$
-BEGIN
-    ALTER TABLE store.tier_mark ADD short_blocks_from timestamptz NOT NULL DEFAULT 'epoch';
-END $$;
-UPDATE store.tier_mark SET short_blocks_from = closed_until;
-
-CREATE OR REPLACE FUNCTION store.samples(host int8, since timestamptz, until timestamptz)
-RETURNS SETOF store.sample_row LANGUAGE plpgsql STABLE ROWS 360 AS $$
-DECLARE mark store.tier_mark; block store.block_row;
-BEGIN
-    SELECT m.* INTO mark FROM store.tier_mark m;
-    IF since < mark.closed_until THEN
-        FOR block IN SELECT b.* FROM store.sample_block b
-                     WHERE b.host_id = host AND b.hour > since - interval '1 hour' AND b.hour < until
-                       AND (b.hour < mark.short_blocks_from OR b.last_ref >= since AND b.first_ref < until)
-                     ORDER BY b.hour
-        LOOP
-            RETURN QUERY SELECT s.* FROM store.block_samples(block) s
-                         WHERE s.ref_time >= since AND s.ref_time < until;
-        END LOOP;
-    END IF;
-    RETURN QUERY SELECT s.* FROM store.sample s
-                 WHERE s.host_id = host AND s.ref_time >= greatest(since, mark.closed_until) AND s.ref_time < until;
-    RETURN QUERY SELECT s.* FROM store.sample_late s
-                 WHERE s.host_id = host AND s.ref_time >= since AND s.ref_time < until;
-END $$;
-
--- A day of blocks is four times as many.
-DO $$
-BEGIN
-    EXECUTE replace(pg_get_functiondef('store.nearest'::regproc), 'LIMIT 24', 'LIMIT 96');
-END $$;
-
 -- Who is worst --------------------------------------------------------------------------------------
 
 -- Replaced in place, the new column last: grants, and views that people built on it, stay. Bounds as far apart as

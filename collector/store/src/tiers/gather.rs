@@ -7,7 +7,7 @@
 
 use timebase::{Span, Timestamp, Utc};
 
-use super::{HOUR, Marks, Progress, ROLLING, alone, floor};
+use super::{HOUR, Progress, ROLLING, alone, floor};
 use crate::partitions::HOURS;
 use crate::{Store, time};
 

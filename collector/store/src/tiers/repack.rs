@@ -23,8 +23,6 @@ const COPY: &str = "COPY store.sample_block (host_id, hour, first_seq, last_seq,
                     first_host_ns, last_host_ns, first_raw_ns, last_raw_ns, boot_no, steps, n, data) \
                     FROM STDIN (FORMAT binary)";
 const BLOCK_FIELDS: i16 = 14;
-/// A row of more than 2,032 octets has its longest column stored beside it; 128 are header and other columns.
-const BLOCK_BYTES: usize = 1_900;
 /// Blocks are sent in pieces of about this size.
 const PIECE: usize = 64 * 1024;
 /// Late samples held in memory at once, but for those of one host.
@@ -258,56 +256,27 @@ impl Packer {
     }
 
     fn write(&mut self) {
-        let Some(key) = self.key.take() else { return };
+        let Some([host, boot_no, steps, hour]) = self.key.take() else { return };
         self.begin();
         let samples = std::mem::take(&mut self.gathered);
-        for (samples, bits) in blocks(&samples) {
-            write_block(&mut self.out, key, samples, &bits);
+        let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return };
+        let out = &mut self.out;
+        out.extend_from_slice(&BLOCK_FIELDS.to_be_bytes());
+        copy::int8(out, host);
+        copy::int8(out, hour * HOUR_US - POSTGRES_EPOCH_US);
+        for column in [Column::Seq, Column::Ref, Column::Host, Column::Raw] {
+            for sample in [first, last] {
+                copy::int8(out, sample.get(column).unwrap_or_default());
+            }
         }
+        for number in [boot_no, steps] {
+            copy::int4(out, i32::try_from(number).expect("invariant: it was an int4"));
+        }
+        copy::int4(out, i32::try_from(samples.len()).expect("invariant: MOST_SAMPLES"));
+        let bits: Bits = block::encode(&samples);
+        let length = i32::try_from(bits.len()).expect("invariant: MOST_SAMPLES");
+        copy::field(out, &[&length.to_be_bytes(), bits.bytes()].concat());
         self.gathered = samples;
         self.gathered.clear();
     }
-}
-
-/// Samples of one key in as few blocks of about the same length as there can be that the database stores in the
-/// rows themselves: what lies beside a row takes longer to fetch, and more room.
-fn blocks(samples: &[Sample]) -> Vec<(&[Sample], Bits)> {
-    let mut parts = 1;
-    loop {
-        let each = samples.len().div_ceil(parts).max(1);
-        let blocks: Vec<_> =
-            samples.chunks(each).map(|part| (part, block::encode(part))).collect();
-        let bytes = |(_, bits): &(&[Sample], Bits)| bits.bytes().len();
-        if each == 1 || blocks.iter().all(|block| bytes(block) <= BLOCK_BYTES) {
-            return blocks;
-        }
-        let all: usize = blocks.iter().map(bytes).sum();
-        parts = all.div_ceil(BLOCK_BYTES).max(parts + 1);
-    }
-}
-
-fn write_block(out: &mut Vec<u8>, key: Key, samples: &[Sample], bits: &Bits) {
-    let [host, boot_no, steps, hour] = key;
-    let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return };
-    out.extend_from_slice(&BLOCK_FIELDS.to_be_bytes());
-    copy::int8(out, host);
-    copy::int8(out, hour * HOUR_US - POSTGRES_EPOCH_US);
-    for number in [first, last].map(|sample| sample.get(Column::Seq)) {
-        copy::int8(out, number.unwrap_or_default());
-    }
-    let refs = || samples.iter().filter_map(|sample| sample.get(Column::Ref));
-    for number in [refs().min(), refs().max()] {
-        copy::int8(out, number.unwrap_or_default());
-    }
-    for column in [Column::Host, Column::Raw] {
-        for sample in [first, last] {
-            copy::int8(out, sample.get(column).unwrap_or_default());
-        }
-    }
-    for number in [boot_no, steps] {
-        copy::int4(out, i32::try_from(number).expect("invariant: it was an int4"));
-    }
-    copy::int4(out, i32::try_from(samples.len()).expect("invariant: MOST_SAMPLES"));
-    let length = i32::try_from(bits.len()).expect("invariant: MOST_SAMPLES");
-    copy::field(out, &[&length.to_be_bytes(), bits.bytes()].concat());
 }
