@@ -7,6 +7,9 @@ use uuid::Uuid;
 use super::At;
 use crate::Store;
 
+/// So many hosts are sorted without looking for the worst of them first.
+const FEW_HOSTS: i64 = 20_000;
+
 /// What to show of the fleet.
 #[derive(Clone, Debug)]
 pub struct FleetQuery {
@@ -178,54 +181,47 @@ impl Store {
             }
             let take = query.take - hosts.len() as i64;
             if skip < count && take > 0 {
-                hosts.extend(self.worst_with(answer, skip, take).await?);
+                hosts.extend(self.worst_with(answer, count, skip, take).await?);
             }
             skip = (skip - count).max(0);
         }
         Ok(hosts)
     }
 
-    /// Those of one answer, the greatest error first. To be among the first hosts, one needs as many digits as
-    /// the last of any so many hosts has (`error_digits`, which has an index).
+    /// Those of one answer, which `count` hosts have, the greatest error first.
     async fn worst_with(
         &self,
         answer: &str,
+        count: i64,
         skip: i64,
         take: i64,
     ) -> Result<Vec<i64>, sqlx::Error> {
-        let digits = sqlx::query_scalar!(
-            r#"SELECT s.error_digits AS "digits!"
-               FROM store.assessment a JOIN store.host_state s USING (host_id)
-               WHERE a.answer = $1 AND s.error_digits IS NOT NULL
-               ORDER BY s.error_digits DESC OFFSET $2 LIMIT 1"#,
-            answer,
-            skip + take - 1
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        let Some(digits) = digits else {
-            return sqlx::query_scalar!(
-                r#"SELECT h.host_id AS "host!"
-                   FROM store.host h JOIN store.assessment a USING (host_id)
-                   LEFT JOIN store.host_state s USING (host_id)
-                   WHERE a.answer = $1
-                   ORDER BY CASE WHEN s.error_digits IS NOT NULL
-                                 THEN store.magnitude(s.lo_ns, s.hi_ns) END DESC NULLS LAST,
-                            h.name, h.host_id
-                   OFFSET $2 LIMIT $3"#,
+        // To be among the first hosts, one needs as many digits as the last of any so many hosts has.
+        let digits = if count > FEW_HOSTS {
+            sqlx::query_scalar!(
+                r#"SELECT s.error_digits AS "digits!"
+                   FROM store.assessment a JOIN store.host_state s USING (host_id)
+                   WHERE a.answer = $1 AND s.error_digits IS NOT NULL
+                   ORDER BY s.error_digits DESC OFFSET $2 LIMIT 1"#,
                 answer,
-                skip,
-                take
+                skip + take - 1
             )
-            .fetch_all(&self.pool)
-            .await;
+            .fetch_optional(&self.pool)
+            .await?
+        } else {
+            None
         };
+        // Names only of those that are shown, and of their equals.
         sqlx::query_scalar!(
             r#"SELECT h.host_id AS "host!"
-               FROM store.host h JOIN store.assessment a USING (host_id)
-               JOIN store.host_state s USING (host_id)
-               WHERE a.answer = $1 AND s.error_digits >= $4
-               ORDER BY store.magnitude(s.lo_ns, s.hi_ns) DESC, h.name, h.host_id
+               FROM (SELECT host_id, error, rank() OVER (ORDER BY error DESC NULLS LAST) AS place
+                     FROM (SELECT a.host_id, CASE WHEN s.error_digits IS NOT NULL
+                                                  THEN store.magnitude(s.lo_ns, s.hi_ns) END AS error
+                           FROM store.assessment a LEFT JOIN store.host_state s USING (host_id)
+                           WHERE a.answer = $1 AND ($4::int2 IS NULL OR s.error_digits >= $4)) every) first
+               JOIN store.host h USING (host_id)
+               WHERE first.place <= $2 + $3
+               ORDER BY first.error DESC NULLS LAST, h.name, h.host_id
                OFFSET $2 LIMIT $3"#,
             answer,
             skip,
