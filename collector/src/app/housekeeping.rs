@@ -52,7 +52,13 @@ async fn tiers(store: &Store, keep: &Retention, now: Timestamp<Utc>) -> bool {
     match store.maintain_tiers(now, &keep.tiers(), HOURS_AT_ONCE).await {
         Ok(Progress { minutes, corrected, hours, samples, late, days }) => {
             tracing::debug!(
-                minutes, corrected, hours, samples, late, days, "rollups and repacked hours"
+                minutes,
+                corrected,
+                hours,
+                samples,
+                late,
+                days,
+                "rollups and repacked hours"
             );
             hours > 0
         }

@@ -363,7 +363,8 @@ async fn hours_are_gathered_by_host() {
         }
         assert_eq!(number(&pool, HOURS_CHANGED).await, 0, "cut off after {polls} steps");
     }
-    let gathered = "SELECT count(*) FROM store.tier_mark, public.base WHERE hours_gathered = day + '2 days'";
+    let gathered =
+        "SELECT count(*) FROM store.tier_mark, public.base WHERE hours_gathered = day + '2 days'";
     eventually("both days are gathered", async || {
         store.maintain_tiers(clock::now(), &KEEP, 48).await.unwrap();
         (number(&pool, gathered).await == 1).then_some(())

@@ -1,4 +1,4 @@
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::support::World;
 
@@ -111,7 +111,8 @@ async fn the_worst_are_those_of_a_plain_sort() {
     let mut world = World::start().await;
     let pool = world.sql().await;
     sqlx::raw_sql(MANY).execute(&pool).await.unwrap();
-    let change = "UPDATE store.host_state SET lo_ns = lo_ns * 13, hi_ns = hi_ns * 13 WHERE host_id % 7 = 3";
+    let change =
+        "UPDATE store.host_state SET lo_ns = lo_ns * 13, hi_ns = hi_ns * 13 WHERE host_id % 7 = 3";
     for change in ["SELECT 1", change, "VACUUM ANALYZE store.host_state"] {
         sqlx::raw_sql(AssertSqlSafe(change.to_owned())).execute(&pool).await.unwrap();
         for most in [1, 5, 100, 700, 2_700, 10_000] {
@@ -139,4 +140,45 @@ async fn the_worst_are_those_of_a_plain_sort() {
     assert!(error.to_string().contains("most must be from 1 to 10000, not 0"), "{error}");
     pool.close().await;
     world.stop().await;
+}
+
+/// Proves that reports whose error keeps its number of digits rewrite a host's row within its page (HOT), although
+/// that number has an index; one that does not is indexed anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_do_not_touch_the_index_of_the_worst() {
+    let mut world = World::start().await;
+    let pool = world.sql().await;
+    sqlx::raw_sql(MANY).execute(&pool).await.unwrap();
+    let mut one = pool.acquire().await.unwrap();
+    let mut counted = Vec::new();
+    // Hosts 14 and 15 by turns: the error of each changes at every report, in the second round its digits too.
+    for window in ["200000 + n * 37", "CASE n / 2 % 2 WHEN 0 THEN 99999 ELSE 100000 END"] {
+        // A report at a time, as they come.
+        let reports = format!(
+            "DO $$ BEGIN
+                 FOR n IN 1..1000 LOOP
+                     UPDATE store.host_state SET seq = n, ref_time = now(), lo_ns = -({window}), hi_ns = {window}
+                     WHERE host_id = 14 + n % 2;
+                     COMMIT;
+                 END LOOP;
+             END $$"
+        );
+        let before = written(&mut one).await;
+        sqlx::raw_sql(AssertSqlSafe(reports)).execute(&mut *one).await.unwrap();
+        let after = written(&mut one).await;
+        counted.push((after.0 - before.0, after.1 - before.1));
+    }
+    assert_eq!(counted[0].0, 1_000);
+    assert!(counted[0].1 >= 950 && counted[1].1 <= 10, "{counted:?}");
+    drop(one);
+    pool.close().await;
+    world.stop().await;
+}
+
+/// Rows of the newest state that were rewritten so far, and those of them within their page.
+async fn written(connection: &mut PgConnection) -> (i64, i64) {
+    sqlx::query("SELECT pg_stat_force_next_flush()").execute(&mut *connection).await.unwrap();
+    let statistics =
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'host_state'";
+    sqlx::query_as(statistics).fetch_one(connection).await.unwrap()
 }

@@ -130,15 +130,22 @@ async fn the_worst_are_found_without_reading_all(pool: PgPool) {
     for change in ["SELECT 1", "DELETE FROM store.assessment WHERE host_id % 9 = 2"] {
         data::run(&pool, change).await;
         for answer in ["", "certain", "possible", "unknown", "safe"] {
-            for (skip, take) in [(0, 100), (0, 1), (100, 100), (350, 7), (0, 1_000), (850, 100), (2_000, 100)] {
+            for (skip, take) in
+                [(0, 100), (0, 1), (100, 100), (350, 7), (0, 1_000), (850, 100), (2_000, 100)]
+            {
                 let mut shown = Vec::new();
                 // Every name has a dash: all hosts as well, but sorted plainly.
                 for name in ["", "-"] {
                     let query = asked(name, answer, skip, take);
                     let counts = store.fleet_counts(&query).await.unwrap();
                     let rows = store.fleet_rows(&query, &counts).await.unwrap();
-                    let numbers =
-                        [counts.certain, counts.possible, counts.unknown, counts.safe, counts.enrolled];
+                    let numbers = [
+                        counts.certain,
+                        counts.possible,
+                        counts.unknown,
+                        counts.safe,
+                        counts.enrolled,
+                    ];
                     shown.push((numbers, rows.iter().map(|row| row.host_uuid).collect::<Vec<_>>()));
                 }
                 assert_eq!(shown[0], shown[1], "{change}: {answer}, {take} after {skip}");
