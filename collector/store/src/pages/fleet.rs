@@ -220,7 +220,7 @@ impl Store {
                            FROM store.assessment a LEFT JOIN store.host_state s USING (host_id)
                            WHERE a.answer = $1 AND ($4::int2 IS NULL OR s.error_digits >= $4)) every) first
                JOIN store.host h USING (host_id)
-               WHERE first.place <= $2 + $3
+               WHERE first.place <= $2::int8 + $3
                ORDER BY first.error DESC NULLS LAST, h.name, h.host_id
                OFFSET $2 LIMIT $3"#,
             answer,
