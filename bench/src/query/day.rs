@@ -1,6 +1,8 @@
 //! A day of samples, brought in as it would have come: an hour at a time in the order of time, rolled up
 //! minute by minute and repacked by the collector's own jobs.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, PgPool};
 use store::Store;
@@ -16,6 +18,14 @@ const INTERVAL_S: i64 = 10;
 const SLACK_S: i64 = 120;
 /// As installed: younger hours stay as they came.
 const RAW_S: i64 = 2 * HOUR_S;
+
+const KEEP: Keep = Keep {
+    raw: Span::from_secs(RAW_S),
+    samples: Span::from_secs(30 * 86_400),
+    minutes: Span::from_secs(30 * 86_400),
+    hours: Span::from_secs(1_825 * 86_400),
+    events: Span::from_secs(365 * 86_400),
+};
 
 /// What is in the database, in seconds since 1970.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
@@ -120,20 +130,13 @@ impl Day {
 
     /// What the collector does with the samples from `from` to `to`.
     async fn jobs(&self, store: &Store, from: i64, to: i64) -> Result<()> {
-        let keep = Keep {
-            raw: Span::from_secs(RAW_S),
-            samples: Span::from_secs(30 * 86_400),
-            minutes: Span::from_secs(30 * 86_400),
-            hours: Span::from_secs(1_825 * 86_400),
-            events: Span::from_secs(365 * 86_400),
-        };
         for minute in (from..to).step_by(60) {
             let now = at(minute + 60 + SLACK_S);
-            store.maintain_tiers(now, &keep, 1).await.context("rollups")?;
+            store.maintain_tiers(now, &KEEP, 1).await.context("rollups")?;
         }
         if from < to && to <= self.repacked_until {
             // As old as it must be to be repacked, and nothing else is.
-            let early = Keep { raw: Span::from_secs(SLACK_S), ..keep };
+            let early = Keep { raw: Span::from_secs(SLACK_S), ..KEEP };
             let now = at(to + SLACK_S);
             store.maintain_tiers(now, &early, 1).await.context("repacking")?;
             store.maintain_partitions(now, &early).await.context("dropping what is repacked")?;
@@ -141,8 +144,9 @@ impl Day {
         Ok(())
     }
 
-    /// Rollups before the day: 30 days by the minute, a year by the hour, of some of the hosts.
-    pub(crate) async fn load_year(&self, pool: &PgPool) -> Result<()> {
+    /// Rollups before the day: 30 days by the minute, a year by the hour, of some of the hosts. They come in the
+    /// order of time; the hours are gathered by the collector's own job.
+    pub(crate) async fn load_year(&self, pool: &PgPool, store: &Store) -> Result<()> {
         let (since, hosts, every) = (self.since, self.hosts, self.every);
         let from = since - 365 * 86_400;
         let partitions = format!(
@@ -189,7 +193,11 @@ impl Day {
                 .await?;
             eprintln!("{table} of a year is in");
         }
-        Ok(())
+        run(pool, "UPDATE store.tier_mark SET hours_gathered = 'epoch';").await?;
+        let began = Instant::now();
+        let done = store.maintain_tiers(at(self.until), &KEEP, 1_000).await?;
+        eprintln!("{} days of hours gathered in {:.0} s", done.days, began.elapsed().as_secs_f64());
+        run(pool, "VACUUM ANALYZE store.rollup_hour;").await
     }
 }
 

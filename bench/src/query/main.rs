@@ -181,7 +181,7 @@ async fn load(
         hosts::enrol(pool, day.hosts, day.until as f64).await?;
         let store = Store::connect(url.clone(), 4).await?;
         day.load(pool, &store).await?;
-        day.load_year(pool).await?;
+        day.load_year(pool, &store).await?;
         store.close().await;
         sqlx::query("CHECKPOINT").execute(pool).await.map(drop).context("checkpoint")
     };

@@ -168,13 +168,22 @@ impl Asker {
             web::get(address, "/").map(drop)
         })?;
         let mut reader = reader(url).await?;
-        for (name, order) in [
-            ("worst 100 of 1M, farthest from UTC", "greatest(-lo_ns, hi_ns) DESC NULLS LAST"),
-            ("worst 100 of 1M, widest", "width_ns DESC NULLS LAST"),
+        for (name, goal, sql) in [
+            ("worst 100 of 1M, fleet.worst", WORST, "fleet.worst(100)"),
+            (
+                "worst 100 of 1M, by error_digits",
+                WORST,
+                "fleet.host_now WHERE error_digits >= 9 ORDER BY greatest(-lo_ns, hi_ns) DESC LIMIT 100",
+            ),
+            ("worst 100 of 1M, fleet.widest", WORST, "fleet.widest(100)"),
+            (
+                "worst 100 of 1M, plain ORDER BY",
+                Goal::None,
+                "fleet.host_now ORDER BY greatest(-lo_ns, hi_ns) DESC NULLS LAST LIMIT 100",
+            ),
         ] {
-            let sql = format!("SELECT * FROM fleet.host_now ORDER BY {order} LIMIT 100");
-            self.ask(name, WORST, 20, async |_| {
-                let query = sqlx::query(AssertSqlSafe(sql.clone()));
+            self.ask(name, goal, 20, async |_| {
+                let query = sqlx::query(AssertSqlSafe(format!("SELECT * FROM {sql}")));
                 ensure!(query.fetch_all(&mut reader).await?.len() == 100, "not a hundred");
                 Ok(())
             })

@@ -54,8 +54,16 @@ pub(super) async fn run(
 
 async fn tiers(store: &Store, keep: &Retention, now: Timestamp<Utc>) -> bool {
     match store.maintain_tiers(now, &keep.tiers(), HOURS_AT_ONCE).await {
-        Ok(Progress { minutes, corrected, hours, samples, late }) => {
-            tracing::debug!(minutes, corrected, hours, samples, late, "rollups and repacked hours");
+        Ok(Progress { minutes, corrected, hours, samples, late, days }) => {
+            tracing::debug!(
+                minutes,
+                corrected,
+                hours,
+                samples,
+                late,
+                days,
+                "rollups and repacked hours"
+            );
             hours > 0
         }
         Err(error) => {

@@ -191,7 +191,7 @@ impl Partitioned {
     }
 
     /// Every partition with the time from its start to its end.
-    async fn ranges(
+    pub(crate) async fn ranges(
         self,
         connection: &mut PgConnection,
     ) -> Result<Vec<(String, Range)>, sqlx::Error> {
@@ -238,7 +238,7 @@ impl Partitioned {
     }
 }
 
-type Range = (Timestamp<Utc>, Timestamp<Utc>);
+pub(crate) type Range = (Timestamp<Utc>, Timestamp<Utc>);
 
 impl Unit {
     fn floor(self, at: DateTime) -> DateTime {

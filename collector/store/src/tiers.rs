@@ -6,6 +6,7 @@
 //! that moves `closed_until`, `minutes_until` or `hours_until` as well: killed at any instant, it begins
 //! again from there.
 
+mod gather;
 mod repack;
 mod roll;
 mod storage;
@@ -56,6 +57,8 @@ pub struct Progress {
     pub samples: u64,
     /// Late samples repacked.
     pub late: u64,
+    /// Days whose rollups of an hour were gathered by host.
+    pub days: u64,
 }
 
 /// How far each tier reaches.
@@ -66,6 +69,7 @@ pub(crate) struct Marks {
     pub(crate) minutes_sealed: Timestamp<Utc>,
     pub(crate) minutes_until: Timestamp<Utc>,
     pub(crate) hours_until: Timestamp<Utc>,
+    pub(crate) hours_gathered: Timestamp<Utc>,
 }
 
 /// The latest multiple of `length` since 1970.
@@ -80,7 +84,8 @@ impl Marks {
                       closed_until AS "closed: jiff_sqlx::Timestamp",
                       minutes_sealed AS "minutes_sealed: jiff_sqlx::Timestamp",
                       minutes_until AS "minutes: jiff_sqlx::Timestamp",
-                      hours_until AS "hours: jiff_sqlx::Timestamp" FROM store.tier_mark"#
+                      hours_until AS "hours: jiff_sqlx::Timestamp",
+                      hours_gathered AS "gathered: jiff_sqlx::Timestamp" FROM store.tier_mark"#
         )
         .fetch_one(executor)
         .await?;
@@ -90,6 +95,7 @@ impl Marks {
             minutes_sealed: time::from_sql(row.minutes_sealed),
             minutes_until: time::from_sql(row.minutes),
             hours_until: time::from_sql(row.hours),
+            hours_gathered: time::from_sql(row.gathered),
         })
     }
 
@@ -100,7 +106,8 @@ impl Marks {
                       closed_until AS "closed!: jiff_sqlx::Timestamp",
                       minutes_sealed AS "minutes_sealed!: jiff_sqlx::Timestamp",
                       minutes_until AS "minutes!: jiff_sqlx::Timestamp",
-                      hours_until AS "hours!: jiff_sqlx::Timestamp" FROM store.marks_for_writing()"#
+                      hours_until AS "hours!: jiff_sqlx::Timestamp",
+                      hours_gathered AS "gathered!: jiff_sqlx::Timestamp" FROM store.marks_for_writing()"#
         )
         .fetch_one(connection)
         .await?;
@@ -110,6 +117,7 @@ impl Marks {
             minutes_sealed: time::from_sql(row.minutes_sealed),
             minutes_until: time::from_sql(row.minutes),
             hours_until: time::from_sql(row.hours),
+            hours_gathered: time::from_sql(row.gathered),
         })
     }
 
@@ -156,8 +164,9 @@ impl Store {
         Ok(behind && !marks.are_unset())
     }
 
-    /// One round: rolls up the minutes that are over, corrects what came late, repacks the hours that are old
-    /// enough. Returns when all is done that was to do, or `most_hours` hours are.
+    /// One round: rolls up the minutes that are over, corrects what came late, gathers the hours of days that are
+    /// over, repacks the hours that are old enough. Returns when all is done that was to do, or `most_hours` hours
+    /// (and days) are.
     ///
     /// # Errors
     /// The database does not answer or refuses; what was finished stays.
@@ -169,6 +178,7 @@ impl Store {
     ) -> Result<Progress, sqlx::Error> {
         let mut progress = Progress::default();
         self.roll(now, most_hours, &mut progress).await?;
+        self.gather(most_hours, &mut progress).await?;
         self.repack(now, keep.raw, most_hours, &mut progress).await?;
         Ok(progress)
     }

@@ -311,3 +311,79 @@ async fn people_see_it() {
     assert_eq!(tiers, ["raw", "late", "samples", "minutes", "hours", "events"]);
     world.stop().await;
 }
+
+/// Two days of 200 hosts, an hour at a time.
+const TWO_DAYS: &str = "
+    INSERT INTO store.host (host_uuid, name, credential_hash)
+    SELECT gen_random_uuid(), 'host-' || n, n::text::bytea FROM generate_series(1, 200) n ORDER BY n;
+    INSERT INTO store.rollup_hour
+    SELECT h, t, -h * 1000, h * 1000, h * 2000, n, n - 7, n + 7, 1, 0, 360, 0, 0, 3590000, 10000, 1, 2, 3
+    FROM generate_series(0, 47) n, LATERAL (SELECT (SELECT day FROM public.base) + n * interval '1 hour' AS t) t,
+         generate_series(1, 200) h;
+    CREATE TABLE public.hours AS TABLE store.rollup_hour;
+    UPDATE store.tier_mark SET (sealed_until, closed_until, minutes_sealed, minutes_until, hours_until) =
+        (SELECT t, t, t, t, t FROM date_trunc('hour', now()) t);";
+/// Pages that the hours of one host and day are on, at most.
+const PAGES: &str = "
+    SELECT max(pages) FROM (SELECT count(DISTINCT (tableoid, (ctid::text::point)[0])) AS pages FROM store.rollup_hour
+                            GROUP BY host_id, date_trunc('day', bucket AT TIME ZONE 'UTC')) p";
+const HOURS_CHANGED: &str = "
+    SELECT (SELECT count(*) FROM (TABLE store.rollup_hour EXCEPT ALL TABLE public.hours) a)
+         + (SELECT count(*) FROM (TABLE public.hours EXCEPT ALL TABLE store.rollup_hour) b)";
+
+/// Proves that the hours of a day that is over come to lie beside each other, host by host, and are seen unchanged
+/// wherever that is cut off; and that a sample that comes late corrects them all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_are_gathered_by_host() {
+    let mut world = World::start().await;
+    let (store, pool) = (world.app().store().clone(), world.sql().await);
+    let base = "CREATE TABLE public.base AS SELECT date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+                                                   - interval '2 days' AS day";
+    sqlx::raw_sql(base).execute(&pool).await.unwrap();
+    sqlx::raw_sql(TWO_DAYS).execute(&pool).await.unwrap();
+    assert_eq!(number(&pool, PAGES).await, 24);
+    let mut cuts = 0;
+    for polls in (1..).step_by(3) {
+        let mut left = polls;
+        let killed = Store::from_pool(world.sql().await);
+        let mut work = pin!(killed.maintain_tiers(clock::now(), &KEEP, 48));
+        let cut = std::future::poll_fn(|cx| {
+            if left == 0 {
+                return Poll::Ready(None);
+            }
+            left -= 1;
+            work.as_mut().poll(cx).map(Some)
+        });
+        match cut.await {
+            Some(done) => {
+                done.unwrap();
+                break;
+            }
+            None => cuts += 1,
+        }
+        assert_eq!(number(&pool, HOURS_CHANGED).await, 0, "cut off after {polls} steps");
+    }
+    let gathered =
+        "SELECT count(*) FROM store.tier_mark, public.base WHERE hours_gathered = day + '2 days'";
+    eventually("both days are gathered", async || {
+        store.maintain_tiers(clock::now(), &KEEP, 48).await.unwrap();
+        (number(&pool, gathered).await == 1).then_some(())
+    })
+    .await;
+    assert!(cuts > 5, "it was cut off {cuts} times only");
+    assert_eq!(number(&pool, HOURS_CHANGED).await, 0);
+    assert!(number(&pool, PAGES).await <= 3);
+
+    let late = "
+        INSERT INTO store.sample_late (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, offset_ns, boot_no, steps,
+                                       state, sources_used)
+        SELECT 7, day + '90 minutes', 1, 0, 0, -123456789, 5, 0, 1, 0, 2, 3 FROM public.base;
+        INSERT INTO store.rollup_dirty SELECT 7, day + '1 hour' FROM public.base;";
+    sqlx::raw_sql(late).execute(&pool).await.unwrap();
+    store.maintain_tiers(clock::now(), &KEEP, 48).await.unwrap();
+    let corrected = "SELECT count(*) FROM store.rollup_hour, public.base
+                     WHERE host_id = 7 AND bucket = day + '1 hour' AND lo_ns = -123456789";
+    assert_eq!(number(&pool, corrected).await, 1);
+    assert_eq!(number(&pool, HOURS_CHANGED).await, 2, "nothing else has changed");
+    world.stop().await;
+}

@@ -139,7 +139,7 @@ pub(crate) async fn show(
     let query = asked.query()?;
     let now = viewer.now();
     let counts = state.store().fleet_counts(&query).await?;
-    let rows = state.store().fleet_rows(&query).await?;
+    let rows = state.store().fleet_rows(&query, &counts).await?;
     let services = state.store().services().await?;
     let enrolled = counts.enrolled;
     let matching = matching(&counts, &query.answer);

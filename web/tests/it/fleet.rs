@@ -1,5 +1,6 @@
 use axum::http::StatusCode;
 use sqlx::PgPool;
+use store::pages::fleet::{FleetQuery, FleetSort};
 
 use crate::data;
 use crate::site::Site;
@@ -92,4 +93,67 @@ async fn host_names_are_text(pool: PgPool) {
         assert!(!page.text.contains("value=\"<script>\"\""), "{address}");
     }
     site.get(&host).await.says(&["&#60;script&#62;alert(1)&#60;/script&#62;"]);
+}
+
+/// Every answer in all places of an order by error, one of them of more than 20,000 hosts; the same error several
+/// times, no window, and no report.
+const MANY: &str = "
+    SELECT setseed(0.5);
+    INSERT INTO store.host (host_uuid, name, service, credential_hash)
+    SELECT gen_random_uuid(), 'host-' || lpad((n * 7 % 26000)::text, 5, '0'), 's-' || n % 5, n::text::bytea
+    FROM generate_series(1, 25000) n ORDER BY n;
+    INSERT INTO store.host_state (host_id, ref_time, received_at, seq, host_ns, raw_ns, lo_ns, hi_ns, drift_limit_ppb,
+        kernel_max_error_ns, kernel_estimated_error_ns, kernel_frequency_ppb, kernel_status, kernel_synchronised,
+        tai_offset_s, boot_no, steps, state, leap, discipliner)
+    SELECT host_id, now(), now(), 1, 0, 0, CASE WHEN host_id % 11 > 0 THEN -error END,
+           CASE WHEN host_id % 11 > 0 THEN error / 2 END, 0, 0, 0, 0, 0, true, 37, 1, 0, 2, 1, 1
+    FROM (SELECT host_id, CASE host_id % 10 WHEN 0 THEN 777777 ELSE (10 ^ (random() * 9))::int8 END AS error
+          FROM store.host WHERE host_id % 13 > 0) h;
+    INSERT INTO store.assessment
+    SELECT host_id, CASE host_id % 40 WHEN 0 THEN 'certain' WHEN 1 THEN 'possible' WHEN 2 THEN 'possible'
+                                      WHEN 3 THEN 'unknown' ELSE 'safe' END, 1000, false, now()
+    FROM store.host;
+    ANALYZE store.host_state; ANALYZE store.assessment;";
+
+/// Proves that the worst of the whole fleet, which are found without reading all of it, are those of the plain sort
+/// that any part of the fleet is shown by: page by page, answer by answer, and with hosts that nobody has judged.
+#[sqlx::test(migrator = "store::MIGRATIONS")]
+async fn the_worst_are_found_without_reading_all(pool: PgPool) {
+    data::run(&pool, MANY).await;
+    let store = store::Store::from_pool(pool.clone());
+    let asked = |name: &str, answer: &str, skip, take| FleetQuery {
+        name: name.to_owned(),
+        service: String::new(),
+        answer: answer.to_owned(),
+        sort: FleetSort::Worst,
+        descending: false,
+        skip,
+        take,
+    };
+    for change in ["SELECT 1", "DELETE FROM store.assessment WHERE host_id % 9 = 2"] {
+        data::run(&pool, change).await;
+        for answer in ["", "certain", "possible", "unknown", "safe"] {
+            for (skip, take) in
+                [(0, 100), (600, 100), (2_450, 100), (0, 3_000), (20_700, 2_000), (24_950, 100)]
+            {
+                let mut shown = Vec::new();
+                // Every name has a dash: all hosts as well, but sorted plainly.
+                for name in ["", "-"] {
+                    let query = asked(name, answer, skip, take);
+                    let counts = store.fleet_counts(&query).await.unwrap();
+                    let rows = store.fleet_rows(&query, &counts).await.unwrap();
+                    let numbers = [
+                        counts.certain,
+                        counts.possible,
+                        counts.unknown,
+                        counts.safe,
+                        counts.enrolled,
+                    ];
+                    shown.push((numbers, rows.iter().map(|row| row.host_uuid).collect::<Vec<_>>()));
+                }
+                assert_eq!(shown[0], shown[1], "{change}: {answer}, {take} after {skip}");
+            }
+        }
+    }
+    assert_eq!(store.services().await.unwrap(), ["s-0", "s-1", "s-2", "s-3", "s-4"]);
 }

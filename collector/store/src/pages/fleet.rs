@@ -7,6 +7,9 @@ use uuid::Uuid;
 use super::At;
 use crate::Store;
 
+/// So many hosts are sorted without looking for the worst of them first.
+const FEW_HOSTS: i64 = 20_000;
+
 /// What to show of the fleet.
 #[derive(Clone, Debug)]
 pub struct FleetQuery {
@@ -136,29 +139,104 @@ pub struct FleetCounts {
     pub safe: i64,
     /// Every host enrolled, whatever was asked for.
     pub enrolled: i64,
+    /// Hosts that no evaluation has seen yet; `None`: not counted, for a part of the fleet was asked for.
+    unjudged: Option<i64>,
 }
 
 impl Store {
-    /// The rows asked for.
-    pub async fn fleet_rows(&self, query: &FleetQuery) -> Result<Vec<FleetRow>, sqlx::Error> {
-        let mut rows = sqlx::query_as!(
-            FleetRow,
+    /// The rows asked for; `counts` are those of the same query.
+    pub async fn fleet_rows(
+        &self,
+        query: &FleetQuery,
+        counts: &FleetCounts,
+    ) -> Result<Vec<FleetRow>, sqlx::Error> {
+        let every = query.name.is_empty() && query.service.is_empty();
+        // Whom nobody has judged, no index finds.
+        let judged = counts.unjudged == Some(0);
+        let hosts = if every && judged && query.sort == FleetSort::Worst && !query.descending {
+            self.worst_hosts(query, counts).await?
+        } else {
+            self.hosts_in_order(query).await?
+        };
+        let mut rows = self.rows_of(&hosts).await?;
+        self.add_sources(&mut rows).await?;
+        Ok(rows)
+    }
+
+    /// The hosts shown of the whole fleet, worst first: answer by answer, without reading all.
+    async fn worst_hosts(
+        &self,
+        query: &FleetQuery,
+        counts: &FleetCounts,
+    ) -> Result<Vec<i64>, sqlx::Error> {
+        let (mut skip, mut hosts) = (query.skip, Vec::new());
+        for (answer, count) in [
+            ("certain", counts.certain),
+            ("possible", counts.possible),
+            ("unknown", counts.unknown),
+            ("safe", counts.safe),
+        ] {
+            if !query.answer.is_empty() && query.answer != answer {
+                continue;
+            }
+            let take = query.take - hosts.len() as i64;
+            if skip < count && take > 0 {
+                hosts.extend(self.worst_with(answer, count, skip, take).await?);
+            }
+            skip = (skip - count).max(0);
+        }
+        Ok(hosts)
+    }
+
+    /// Those of one answer, which `count` hosts have, the greatest error first.
+    async fn worst_with(
+        &self,
+        answer: &str,
+        count: i64,
+        skip: i64,
+        take: i64,
+    ) -> Result<Vec<i64>, sqlx::Error> {
+        // To be among the first hosts, one needs as many digits as the last of any so many hosts has.
+        let digits = if count > FEW_HOSTS {
+            sqlx::query_scalar!(
+                r#"SELECT s.error_digits AS "digits!"
+                   FROM store.assessment a JOIN store.host_state s USING (host_id)
+                   WHERE a.answer = $1 AND s.error_digits IS NOT NULL
+                   ORDER BY s.error_digits DESC OFFSET $2 LIMIT 1"#,
+                answer,
+                skip + take - 1
+            )
+            .fetch_optional(&self.pool)
+            .await?
+        } else {
+            None
+        };
+        // Names only of those that are shown, and of their equals.
+        sqlx::query_scalar!(
+            r#"SELECT h.host_id AS "host!"
+               FROM (SELECT host_id, error, rank() OVER (ORDER BY error DESC NULLS LAST) AS place
+                     FROM (SELECT a.host_id, CASE WHEN s.error_digits IS NOT NULL
+                                                  THEN store.magnitude(s.lo_ns, s.hi_ns) END AS error
+                           FROM store.assessment a LEFT JOIN store.host_state s USING (host_id)
+                           WHERE a.answer = $1 AND ($4::int2 IS NULL OR s.error_digits >= $4)) every) first
+               JOIN store.host h USING (host_id)
+               WHERE first.place <= $2::int8 + $3
+               ORDER BY first.error DESC NULLS LAST, h.name, h.host_id
+               OFFSET $2 LIMIT $3"#,
+            answer,
+            skip,
+            take,
+            digits
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// The hosts shown, in any order and of any part of the fleet.
+    async fn hosts_in_order(&self, query: &FleetQuery) -> Result<Vec<i64>, sqlx::Error> {
+        sqlx::query_scalar!(
             r#"
-            SELECT h.host_id, h.host_uuid AS "host_uuid!", h.name AS "name!", h.service AS "service!",
-                   h.simulated AS "simulated!",
-                   h.revoked_at IS NOT NULL          AS "revoked!",
-                   coalesce(a.answer, 'unknown')     AS "answer!",
-                   coalesce(a.silent, s.host_id IS NULL) AS "silent!",
-                   a.since                           AS "since?: At",
-                   a.budget_ns                       AS "budget_ns?",
-                   s.offset_ns AS "offset_ns?", s.lo_ns AS "lo_ns?", s.hi_ns AS "hi_ns?",
-                   store.state_word(s.state)         AS "state?",
-                   every.first                       AS "source?",
-                   0::int8                           AS "sources!",
-                   0::int8                           AS "reachable!",
-                   s.kernel_max_error_ns             AS "kernel_max_error_ns?",
-                   s.kernel_synchronised             AS "kernel_synchronised?",
-                   s.received_at                     AS "received_at?: At"
+            SELECT h.host_id AS "host!"
             FROM store.host h
             LEFT JOIN store.host_state s USING (host_id)
             LEFT JOIN store.assessment a USING (host_id)
@@ -202,8 +280,41 @@ impl Store {
             query.take,
         )
         .fetch_all(&self.pool)
+        .await
+    }
+
+    /// What is shown of these hosts, in their order.
+    async fn rows_of(&self, hosts: &[i64]) -> Result<Vec<FleetRow>, sqlx::Error> {
+        let mut rows = sqlx::query_as!(
+            FleetRow,
+            r#"
+            SELECT h.host_id AS "host_id!", h.host_uuid AS "host_uuid!", h.name AS "name!", h.service AS "service!",
+                   h.simulated AS "simulated!",
+                   h.revoked_at IS NOT NULL          AS "revoked!",
+                   coalesce(a.answer, 'unknown')     AS "answer!",
+                   coalesce(a.silent, s.host_id IS NULL) AS "silent!",
+                   a.since                           AS "since?: At",
+                   a.budget_ns                       AS "budget_ns?",
+                   s.offset_ns AS "offset_ns?", s.lo_ns AS "lo_ns?", s.hi_ns AS "hi_ns?",
+                   store.state_word(s.state)         AS "state?",
+                   NULL::text                        AS "source?",
+                   0::int8                           AS "sources!",
+                   0::int8                           AS "reachable!",
+                   s.kernel_max_error_ns             AS "kernel_max_error_ns?",
+                   s.kernel_synchronised             AS "kernel_synchronised?",
+                   s.received_at                     AS "received_at?: At"
+            FROM store.host h
+            LEFT JOIN store.host_state s USING (host_id)
+            LEFT JOIN store.assessment a USING (host_id)
+            WHERE h.host_id = ANY($1)
+            "#,
+            hosts
+        )
+        .fetch_all(&self.pool)
         .await?;
-        self.add_sources(&mut rows).await?;
+        let places: HashMap<i64, usize> =
+            hosts.iter().enumerate().map(|(place, host)| (*host, place)).collect();
+        rows.sort_by_key(|row| places.get(&row.host_id).copied());
         Ok(rows)
     }
 
@@ -230,6 +341,9 @@ impl Store {
 
     /// How many hosts have which answer, within the name and service asked for.
     pub async fn fleet_counts(&self, query: &FleetQuery) -> Result<FleetCounts, sqlx::Error> {
+        if query.name.is_empty() && query.service.is_empty() {
+            return self.counts_of_all().await;
+        }
         sqlx::query_as!(
             FleetCounts,
             r#"
@@ -237,7 +351,8 @@ impl Store {
                    count(*) FILTER (WHERE asked AND answer = 'possible') AS "possible!",
                    count(*) FILTER (WHERE asked AND answer = 'unknown')  AS "unknown!",
                    count(*) FILTER (WHERE asked AND answer = 'safe')     AS "safe!",
-                   count(*)                                              AS "enrolled!"
+                   count(*)                                              AS "enrolled!",
+                   NULL::int8                                            AS unjudged
             FROM (SELECT coalesce(a.answer, 'unknown') AS answer,
                          ($1 = '' OR strpos(lower(h.name), lower($1)) > 0)
                          AND ($2 = '' OR h.service = $2) AS asked
@@ -250,10 +365,36 @@ impl Store {
         .await
     }
 
-    /// Every service that has a host, in order of name.
+    /// As `fleet_counts` of every host, from two indexes.
+    async fn counts_of_all(&self) -> Result<FleetCounts, sqlx::Error> {
+        sqlx::query_as!(
+            FleetCounts,
+            r#"
+            SELECT certain AS "certain!", possible AS "possible!", enrolled - certain - possible - safe AS "unknown!",
+                   safe AS "safe!", enrolled AS "enrolled!", enrolled - judged AS unjudged
+            FROM (SELECT coalesce(sum(hosts) FILTER (WHERE answer = 'certain'), 0)::int8  AS certain,
+                         coalesce(sum(hosts) FILTER (WHERE answer = 'possible'), 0)::int8 AS possible,
+                         coalesce(sum(hosts) FILTER (WHERE answer = 'safe'), 0)::int8     AS safe,
+                         coalesce(sum(hosts), 0)::int8                                    AS judged
+                  FROM (SELECT answer, count(*) AS hosts FROM store.assessment GROUP BY answer) a) answers
+            CROSS JOIN (SELECT count(*) AS enrolled FROM store.host) h
+            "#
+        )
+        .fetch_one(&self.pool)
+        .await
+    }
+
+    /// Every service that has a host, in order of name: one look into the index for each.
     pub async fn services(&self) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar!(
-            "SELECT DISTINCT service FROM store.host WHERE service <> '' ORDER BY 1"
+            r#"
+            WITH RECURSIVE next (service) AS (
+                SELECT min(service) FROM store.host WHERE service > ''
+                UNION ALL
+                SELECT (SELECT min(h.service) FROM store.host h WHERE h.service > n.service)
+                FROM next n WHERE n.service IS NOT NULL)
+            SELECT service AS "service!" FROM next WHERE service IS NOT NULL ORDER BY 1
+            "#
         )
         .fetch_all(&self.pool)
         .await
