@@ -21,6 +21,7 @@ mod roles;
 mod time_limit;
 mod watch;
 
+pub use housekeeping::Housekeeper;
 pub use roles::{Role, Roles};
 pub(crate) use watch::Watch;
 
@@ -66,11 +67,15 @@ impl App {
         let watch = Watch::new(health.clone());
         let judges_stop = CancellationToken::new();
 
-        store.maintain_partitions(crate::clock::now(), &config.retention.tiers()).await?;
+        if database.embedded.is_some() {
+            store.shut_functions().await?;
+        }
+        // Nothing is dropped yet: first it must be known how late it is.
+        store.make_partitions(crate::clock::now()).await?;
         store.note_retention(&config.retention.tiers()).await?;
         let keep = config.retention.clone();
-        let housekeeping = housekeeping::run(store.clone(), keep, judges_stop.clone());
-        let housekeeping = watch.spawn("housekeeping", housekeeping);
+        let housekeeper = Housekeeper::new(store.clone(), keep, health.clone(), &mut registry);
+        let housekeeping = watch.spawn("housekeeping", housekeeper.run(judges_stop.clone()));
         let time_limit = time_limit::run(store.clone(), config.sql.time_limit, judges_stop.clone());
         let time_limit = watch.spawn("time limit of SQL users", time_limit);
         let grpc = match grpc_at {

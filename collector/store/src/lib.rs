@@ -3,21 +3,25 @@
 //! [`Store`] is a cheap handle on the connection pool. Its methods are grouped by who calls them, one
 //! file each: [`hosts`] and [`ingest`] (the ingest role), [`fleet_view`] and [`alerts`] (evaluate),
 //! [`outbox`] (notify), [`pages`] and [`accounts`] (web), [`partitions`], [`tiers`] and
-//! `prune` (housekeeping). [`block`] packs samples and has no SQL.
+//! `prune` (housekeeping), [`doubt`] (whether the time can be true). [`block`] packs samples and has no SQL; `session`
+//! and `locks` say what holds for every connection, and how collectors on one database agree.
 
 pub mod accounts;
 pub mod alerts;
 pub mod block;
 mod copy;
+pub mod doubt;
 pub mod fleet_view;
 pub mod hosts;
 pub mod ingest;
 pub mod listen;
+mod locks;
 pub mod outbox;
 pub mod pages;
 pub mod partitions;
 pub mod people;
 mod prune;
+mod session;
 pub mod storage;
 pub mod tiers;
 pub mod time;
@@ -25,6 +29,7 @@ pub mod time;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
@@ -48,10 +53,8 @@ impl Store {
         // A caller that waits longer for a connection had better fail and say so.
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options)
-            .await?;
-        Ok(Self { pool })
+            .acquire_timeout(Duration::from_secs(5));
+        Ok(Self { pool: session::pool(pool, options).await? })
     }
 
     /// A store on a pool that already exists: for tests.
@@ -59,9 +62,21 @@ impl Store {
         Self { pool }
     }
 
-    /// Brings the schema up to this version.
-    pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
-        MIGRATIONS.run(&self.pool).await
+    /// Brings the schema up to this version, one collector at a time.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        // A lock on the table of migrations, not the library's: that one is open to every reader.
+        let mut waiting = PgConnection::connect_with(&self.pool.connect_options()).await?;
+        session::prepare(&mut waiting).await?;
+        make_migrations_table(&mut waiting).await?;
+        let mut alone = waiting.begin().await?;
+        sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *alone).await?;
+        sqlx::query("LOCK TABLE _sqlx_migrations IN SHARE UPDATE EXCLUSIVE MODE")
+            .execute(&mut *alone)
+            .await?;
+        let mut migrator = Migrator::with_migrations(MIGRATIONS.migrations.to_vec());
+        migrator.set_locking(false).run(&self.pool).await?;
+        alone.commit().await?;
+        Ok(waiting.close().await?)
     }
 
     /// Whether the database answers.
@@ -72,6 +87,15 @@ impl Store {
     /// Closes every connection; waits for those in use.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+async fn make_migrations_table(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    const TABLE: &str = "_sqlx_migrations";
+    match connection.ensure_migrations_table(TABLE).await {
+        // Another collector makes it at this moment.
+        Err(_) => connection.ensure_migrations_table(TABLE).await,
+        made => made,
     }
 }
 

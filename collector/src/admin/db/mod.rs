@@ -4,6 +4,7 @@ pub mod backup;
 mod progress;
 pub mod restore;
 pub mod status;
+pub mod trust_clock;
 pub mod upgrade;
 pub mod vacuum;
 
