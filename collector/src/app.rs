@@ -81,7 +81,8 @@ impl App {
         let grpc = match grpc_at {
             Some(at) => {
                 let metrics = ingest::Metrics::register(&mut registry);
-                Some(ingest::Server::start(at, store.clone(), &config.ingest, metrics, &watch)?)
+                let store = database.ingest.clone();
+                Some(ingest::Server::start(at, store, &config.ingest, metrics, &watch)?)
             }
             None => None,
         };
@@ -96,7 +97,7 @@ impl App {
             let run = notify::run(store.clone(), config.clone(), metrics, judges_stop.clone());
             judges.push(watch.spawn(Role::Notify.word(), run));
         }
-        let pages = web_at.map(|at| Pages::serve(at, store.clone(), &config, &watch));
+        let pages = web_at.map(|at| Pages::serve(at, database.pages.clone(), &config, &watch));
         let router = observe::router(registry, health.clone(), store);
         let observe = Http::serve(observe_at, router, "observe", &watch);
         let app = Self {

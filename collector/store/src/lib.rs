@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 /// A handle on the database; clones share one pool.
@@ -50,11 +50,14 @@ pub fn newest_schema() -> i64 {
 impl Store {
     /// Opens a pool of at most `connections`; the first connection is made at once.
     pub async fn connect(options: PgConnectOptions, connections: u32) -> Result<Self, sqlx::Error> {
-        // A caller that waits longer for a connection had better fail and say so.
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(5));
-        Ok(Self { pool: session::pool(pool, options).await? })
+        Ok(Self { pool: session::pool(connections, None).connect_with(options).await? })
+    }
+
+    /// Another pool on the same database, for a part that others must not keep waiting; connections are made as
+    /// they are needed. `statement_limit`: the longest statement, if there is a limit.
+    pub fn apart(&self, connections: u32, statement_limit: Option<Duration>) -> Self {
+        let server = self.pool.connect_options().as_ref().clone();
+        Self { pool: session::pool(connections, statement_limit).connect_lazy_with(server) }
     }
 
     /// A store on a pool that already exists: for tests.
@@ -66,7 +69,7 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         // A lock on the table of migrations, not the library's: that one is open to every reader.
         let mut waiting = PgConnection::connect_with(&self.pool.connect_options()).await?;
-        session::prepare(&mut waiting).await?;
+        session::prepare(&mut waiting, None).await?;
         make_migrations_table(&mut waiting).await?;
         let mut alone = waiting.begin().await?;
         sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *alone).await?;

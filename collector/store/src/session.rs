@@ -1,7 +1,9 @@
 //! What holds for each of our connections, whatever server it is to.
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use sqlx::postgres::PgPoolOptions;
 
 /// A client that is gone or stands still must not hold its locks for the two hours that TCP would take: others wait
 /// for them. No transaction of ours pauses for seconds. Settings of TCP do nothing on a unix socket.
@@ -14,22 +16,24 @@ const SETTINGS: [(&str, &str); 5] = [
 ];
 
 /// A pool of connections that write: one to a server that takes no writes, as after a failover, is closed.
-pub(crate) async fn pool(
-    options: PgPoolOptions,
-    server: PgConnectOptions,
-) -> Result<PgPool, sqlx::Error> {
-    options
-        .after_connect(|connection, _| Box::pin(prepare(connection)))
+/// `statement_limit`: the longest statement, if there is a limit.
+pub(crate) fn pool(connections: u32, statement_limit: Option<Duration>) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        // A caller that waits longer for a connection had better fail and say so.
+        .acquire_timeout(Duration::from_secs(5))
+        .after_connect(move |connection, _| Box::pin(prepare(connection, statement_limit)))
         // In place of the ping that tells a broken connection.
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(takes_writes(connection)))
-        .connect_with(server)
-        .await
 }
 
 /// # Errors
 /// The server does not answer, or takes no writes.
-pub(crate) async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(crate) async fn prepare(
+    connection: &mut PgConnection,
+    statement_limit: Option<Duration>,
+) -> Result<(), sqlx::Error> {
     let (names, values): (Vec<_>, Vec<_>) = SETTINGS.into_iter().unzip();
     sqlx::query("SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) s(name, value)")
         .bind(names)
@@ -37,6 +41,13 @@ pub(crate) async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::E
         .persistent(false)
         .execute(&mut *connection)
         .await?;
+    if let Some(limit) = statement_limit {
+        sqlx::query("SELECT set_config('statement_timeout', $1, false)")
+            .bind(format!("{}ms", limit.as_millis()))
+            .persistent(false)
+            .execute(&mut *connection)
+            .await?;
+    }
     if takes_writes(connection).await? {
         return Ok(());
     }

@@ -7,6 +7,7 @@ mod database;
 mod epochs;
 mod exactly_once;
 mod facts;
+mod guard;
 mod hostile;
 mod identity;
 mod on_citus;
