@@ -27,7 +27,7 @@ pub enum Doubt {
         /// How many say so.
         hosts: i64,
     },
-    /// So much time has passed, or the clock leapt ahead; no host that knows the time reports yet.
+    /// So much time has passed, or the clock leapt ahead; hosts that know the time have not confirmed it yet.
     Unconfirmed(Span),
 }
 
@@ -65,7 +65,8 @@ struct Testimony {
 }
 
 impl Store {
-    /// Why hours are not to be closed nor anything dropped by this clock; `None`: it is good enough, which is noted.
+    /// Why hours are not to be closed nor anything dropped by this clock; `None`: it is good enough, and how late it is
+    /// is noted. `clock` is read before and after the database's.
     ///
     /// # Errors
     /// The database does not answer.
@@ -84,7 +85,7 @@ impl Store {
         }
         if let Some(known) = self.time_known().await?
             && now - known > LONGEST_GAP
-            && told.right == 0
+            && told.right <= told.wrong
         {
             return Ok(Some(Doubt::Unconfirmed(now - known)));
         }

@@ -161,8 +161,11 @@ async fn a_doubtful_clock_drops_nothing() {
     let doubt = store.doubt(clock::now).await.unwrap();
     let Some(Doubt::Hosts { error, hosts: 1 }) = doubt else { panic!("{doubt:?}") };
     assert!((error - DAY.times(40)).abs() < Span::SECOND, "{error}");
-    // One against one is no majority, but it is a confirmation no more than a contradiction: two are.
+    // One against one confirms nothing.
     host_that_says(&pool, "b", 0, false).await;
+    keeper.round(clock::now).await;
+    let doubt = store.doubt(clock::now).await.unwrap();
+    assert!(matches!(doubt, Some(Doubt::Unconfirmed(_))), "{doubt:?}");
     assert_eq!(world.number(kept).await, 2);
     assert!(!trusted(&registry));
 
