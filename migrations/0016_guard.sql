@@ -72,25 +72,42 @@ CREATE VIEW fleet.log_line WITH (security_barrier = true) AS
 SELECT l.batch, l.line_no, l.host, l.local_ns, l.local_time, l.message, l.loaded_by, l.loaded_at
 FROM store.log_line l WHERE l.loaded_by = session_user;
 
-COMMENT ON VIEW fleet.log_line IS 'Log lines to be put in order by order_lines: fleet_analyst may load them (INSERT, COPY) and drop them (drop_lines).';
+COMMENT ON VIEW fleet.log_line IS 'Log lines to be put in order by order_lines: fleet_analyst may load them (INSERT, COPY) and drop them (drop_lines). Each role has its own, 1,000,000 at most.';
 COMMENT ON COLUMN fleet.log_line.batch IS 'Name for lines that belong together.';
 COMMENT ON COLUMN fleet.log_line.line_no IS 'Number within the batch; counted up if it is not given.';
 COMMENT ON COLUMN fleet.log_line.host IS 'Name or uuid of the host whose clock stamped the line.';
 COMMENT ON COLUMN fleet.log_line.local_ns IS 'What its clock showed, nanoseconds since 1970. Either this or local_time.';
 COMMENT ON COLUMN fleet.log_line.local_time IS 'What its clock showed, to the microsecond.';
-COMMENT ON COLUMN fleet.log_line.message IS 'The line itself.';
+COMMENT ON COLUMN fleet.log_line.message IS 'The line itself; with batch and host 8192 bytes at most.';
 COMMENT ON COLUMN fleet.log_line.loaded_by IS 'Role that loaded it: to others it does not exist.';
 COMMENT ON COLUMN fleet.log_line.loaded_at IS 'When it was loaded.';
 
 CREATE FUNCTION store.load_line() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE size int4 := octet_length(concat(NEW.batch, NEW.host, NEW.message));
 BEGIN
+    IF size > 8192 THEN
+        RAISE EXCEPTION 'a line of % bytes with its batch and host: 8192 are taken at most', size
+            USING ERRCODE = 'program_limit_exceeded';
+    END IF;
     INSERT INTO store.log_line (batch, line_no, host, local_ns, local_time, message, loaded_by)
     VALUES (NEW.batch, coalesce(NEW.line_no, nextval('store.log_line_line_no_seq')), NEW.host, NEW.local_ns,
             NEW.local_time, coalesce(NEW.message, ''), session_user);
     RETURN NEW;
 END $$;
 CREATE TRIGGER load_line INSTEAD OF INSERT ON fleet.log_line FOR EACH ROW EXECUTE FUNCTION store.load_line();
+
+-- Lines are for questions of the day, and the disk is the fleet's.
+CREATE FUNCTION store.limit_lines() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM store.log_line l WHERE l.loaded_by = session_user OFFSET 1000000) THEN
+        RAISE EXCEPTION 'one role may have 1000000 lines loaded' USING ERRCODE = 'program_limit_exceeded',
+            HINT = 'fleet.drop_lines(batch) makes room';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER limit_lines AFTER INSERT ON fleet.log_line FOR EACH STATEMENT EXECUTE FUNCTION store.limit_lines();
 
 DO $$
 BEGIN

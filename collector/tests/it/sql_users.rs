@@ -53,8 +53,8 @@ async fn a_sql_user_reads_fleet_and_nothing_else() {
         "SELECT pg_try_advisory_lock(1, 1)",
         "SELECT pg_advisory_xact_lock_shared(1)",
         "SELECT pg_notify('truechimer', 'samples')",
-        "LOCK TABLE store.writer_lock IN ACCESS SHARE MODE",
-        "LOCK TABLE fleet.host_now IN ROW SHARE MODE",
+        "DO $$ BEGIN LOCK TABLE store.writer_lock IN ACCESS SHARE MODE; END $$",
+        "DO $$ BEGIN LOCK TABLE fleet.host_now IN ROW SHARE MODE; END $$",
     ] {
         let outcome = sqlx::query(forbidden).execute(&mut session).await;
         let code = outcome.as_ref().err().and_then(code);
