@@ -38,7 +38,8 @@ impl Housekeeper {
     /// Does nothing by itself.
     pub fn new(store: Store, keep: Retention, health: Health, registry: &mut Registry) -> Self {
         let trusted = Gauge::default();
-        let help = "Whether this machine's clock is good enough to close hours and drop what is old";
+        let help =
+            "Whether this machine's clock is good enough to close hours and drop what is old";
         registry.register("clock_trusted", help, trusted.clone());
         let partitions_at = Instant::now() + PARTITIONS_EVERY;
         Self { store, keep, health, trusted, doubted: None, partitions_at }
@@ -114,7 +115,14 @@ impl Housekeeper {
     async fn tiers(&self, now: Timestamp<Utc>) -> bool {
         match self.store.maintain_tiers(now, &self.keep.tiers(), HOURS_AT_ONCE).await {
             Ok(Progress { minutes, corrected, hours, samples, late }) => {
-                tracing::debug!(minutes, corrected, hours, samples, late, "rollups and repacked hours");
+                tracing::debug!(
+                    minutes,
+                    corrected,
+                    hours,
+                    samples,
+                    late,
+                    "rollups and repacked hours"
+                );
                 hours > 0
             }
             Err(error) => {

@@ -88,7 +88,8 @@ impl Judge {
         mut seat: Seat,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        seat.ends_when_idle(Span::from_secs(30) + self.every.times(3)).await?;
+        // Longer than it ever is.
+        seat.ends_when_idle(LONGEST + self.every * 3).await?;
         let mut alerts = seat.remembered().await?;
         let mut samples = store.listen().await?;
         tracing::info!(alerts.open = alerts.open(), "this collector evaluates");

@@ -1,5 +1,7 @@
 //! The evaluate role's seat, and the snapshot that it judges.
 
+use std::time::Duration;
+
 use risk::{FleetView, HostView, HostWindow, SourceFact, rate_limit};
 use sqlx::{Connection, PgConnection};
 use timebase::{Bounds, Discipliner, Ppb, RateBounds, Span, SyncState, Timestamp, Utc, Verdict};
@@ -60,8 +62,8 @@ impl Seat {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn ends_when_idle(&mut self, after: Span) -> Result<(), sqlx::Error> {
-        let after = (after.as_ns() / 1_000_000).clamp(1, i64::from(i32::MAX)).to_string();
+    pub async fn ends_when_idle(&mut self, after: Duration) -> Result<(), sqlx::Error> {
+        let after = after.as_millis().clamp(1, 86_400_000).to_string();
         sqlx::query!("SELECT set_config('idle_session_timeout', $1, false)", after)
             .fetch_one(&mut self.connection)
             .await

@@ -72,11 +72,13 @@ impl Store {
         session::prepare(&mut waiting, None).await?;
         make_migrations_table(&mut waiting).await?;
         let mut alone = waiting.begin().await?;
-        sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *alone).await?;
+        sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0")
+            .execute(&mut *alone)
+            .await?;
         sqlx::query("LOCK TABLE _sqlx_migrations IN SHARE UPDATE EXCLUSIVE MODE")
             .execute(&mut *alone)
             .await?;
-        let mut migrator = Migrator::with_migrations(MIGRATIONS.migrations.to_vec());
+        let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
         migrator.set_locking(false).run(&self.pool).await?;
         alone.commit().await?;
         Ok(waiting.close().await?)

@@ -42,10 +42,13 @@ impl Job {
 
     /// Whether this transaction is now the only one that does it.
     pub(crate) async fn alone(self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        sqlx::query!("SELECT name FROM store.job WHERE name = $1 FOR UPDATE SKIP LOCKED", self.name())
-            .fetch_optional(connection)
-            .await
-            .map(|row| row.is_some())
+        sqlx::query!(
+            "SELECT name FROM store.job WHERE name = $1 FOR UPDATE SKIP LOCKED",
+            self.name()
+        )
+        .fetch_optional(connection)
+        .await
+        .map(|row| row.is_some())
     }
 }
 
@@ -74,7 +77,10 @@ impl Store {
 
 /// Waits for writers; none comes until the transaction ends.
 pub(crate) async fn exclude_writers(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!("LOCK TABLE store.writer_lock IN EXCLUSIVE MODE").execute(connection).await.map(drop)
+    sqlx::query!("LOCK TABLE store.writer_lock IN EXCLUSIVE MODE")
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {

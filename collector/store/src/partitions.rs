@@ -74,11 +74,9 @@ impl Store {
         .execute(&self.pool)
         .await?;
         let mut dropped = self.drop_packed().await?;
-        for (table, oldest) in [
-            (BLOCKS, samples_from),
-            (MINUTES, minutes_from),
-            (HOURS, now - keep.hours),
-        ] {
+        for (table, oldest) in
+            [(BLOCKS, samples_from), (MINUTES, minutes_from), (HOURS, now - keep.hours)]
+        {
             dropped += self.drop_partitions(table, oldest).await?;
         }
         let events = now - keep.events;

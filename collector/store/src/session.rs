@@ -35,12 +35,14 @@ pub(crate) async fn prepare(
     statement_limit: Option<Duration>,
 ) -> Result<(), sqlx::Error> {
     let (names, values): (Vec<_>, Vec<_>) = SETTINGS.into_iter().unzip();
-    sqlx::query("SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) s(name, value)")
-        .bind(names)
-        .bind(values)
-        .persistent(false)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(
+        "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) s(name, value)",
+    )
+    .bind(names)
+    .bind(values)
+    .persistent(false)
+    .execute(&mut *connection)
+    .await?;
     if let Some(limit) = statement_limit {
         sqlx::query("SELECT set_config('statement_timeout', $1, false)")
             .bind(format!("{}ms", limit.as_millis()))

@@ -61,7 +61,8 @@ async fn a_sql_user_reads_fleet_and_nothing_else() {
         assert!(matches!(code.as_deref(), Some("42501" | "55000")), "{forbidden}: {outcome:?}");
     }
     // Where those functions are open, as on another's server, they may have come to own something.
-    let owned = "DO $$ BEGIN EXECUTE format('ALTER LARGE OBJECT %s OWNER TO ada', lo_create(0)); END $$";
+    let owned =
+        "DO $$ BEGIN EXECUTE format('ALTER LARGE OBJECT %s OWNER TO ada', lo_create(0)); END $$";
     sqlx::raw_sql(owned).execute(&world.sql().await).await.unwrap();
     let (_, listed, _) = output(&world, &["sql-user", "list"]).await;
     assert!(listed.contains("ada") && listed.contains("1 of 4"), "{listed}");
@@ -123,9 +124,10 @@ async fn the_time_limit_cannot_be_lifted() {
     let dba = "CREATE ROLE dba LOGIN PASSWORD 'a password' IN ROLE fleet_reader";
     sqlx::query(dba).execute(&world.sql().await).await.unwrap();
     let mut dba = eve.clone().username("dba").password("a password").connect().await.unwrap();
-    let dbas = tokio::spawn(async move {
-        sqlx::query("SELECT pg_sleep(4)").execute(&mut dba).await.map(drop)
-    });
+    let dbas =
+        tokio::spawn(
+            async move { sqlx::query("SELECT pg_sleep(4)").execute(&mut dba).await.map(drop) },
+        );
     let lifted = async |options: &PgConnectOptions| -> PgConnection {
         let mut session = options.connect().await.unwrap();
         for lift in ["SET statement_timeout = 0", "SET idle_in_transaction_session_timeout = 0"] {

@@ -120,14 +120,16 @@ async fn examples_work_as_printed() {
     let long = "INSERT INTO fleet.log_line (batch, host, local_ns, message) VALUES ('b', 'h', 1, repeat('x', 8193))";
     let one = "INSERT INTO fleet.log_line (batch, host, local_ns) VALUES ('b', 'h', 1)";
     sqlx::query(one).execute(&ana).await.unwrap();
-    world.run(
-        "INSERT INTO store.log_line (batch, host, local_ns, loaded_by)
+    world
+        .run(
+            "INSERT INTO store.log_line (batch, host, local_ns, loaded_by)
          SELECT 'many', 'h', n, 'ana' FROM generate_series(1, 1000000 - 4) n",
-    )
-    .await;
+        )
+        .await;
     for too_much in [long, one] {
         let refused = sqlx::query(too_much).execute(&ana).await.unwrap_err();
-        let code = refused.as_database_error().and_then(|e| e.code().map(|code| code.into_owned()));
+        let code =
+            refused.as_database_error().and_then(|e| e.code().map(std::borrow::Cow::into_owned));
         assert_eq!(code.as_deref(), Some("54000"), "{too_much}");
     }
     let left =

@@ -13,6 +13,7 @@ pub async fn run(store: &Store) -> anyhow::Result<()> {
     if let Some(doubt) = store.trust_clock(clock::now).await? {
         bail!("{doubt}. Nothing was changed");
     }
-    eprintln!("it is noted that it is {} UTC by this machine's clock", store::time::to_jiff(clock::now()));
+    let now = store::time::to_jiff(clock::now());
+    eprintln!("noted: it is {now} by this machine's clock");
     Ok(())
 }

@@ -82,7 +82,9 @@ impl Store {
     /// How many samples it had; `None`: another collector has this hour in hand, or done.
     async fn repack_hour(&self, hour: Timestamp<Utc>) -> Result<Option<u64>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        if !Job::Repacking.alone(&mut tx).await? || Marks::read(&mut *tx).await?.closed_until != hour {
+        if !Job::Repacking.alone(&mut tx).await?
+            || Marks::read(&mut *tx).await?.closed_until != hour
+        {
             return Ok(None);
         }
         BLOCKS.make(&mut tx, hour, hour).await?;
