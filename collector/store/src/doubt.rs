@@ -123,7 +123,7 @@ impl Store {
         let (least, most) = (before - theirs, clock() - theirs);
         Ok(match () {
             () if least > TOLERANCE => Some(Doubt::Database(least)),
-            () if Span::from_ns(0) - most > TOLERANCE => Some(Doubt::Database(most)),
+            () if -most > TOLERANCE => Some(Doubt::Database(most)),
             () => None,
         })
     }

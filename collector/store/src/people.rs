@@ -285,7 +285,6 @@ impl Store {
     /// # Errors
     /// The database does not answer, or does not let us end sessions.
     pub async fn end_overdue(&self, limit: Span) -> Result<Vec<Overdue>, sqlx::Error> {
-        let seconds = |span: Span| span.as_ns() as f64 / 1e9;
         // A statement that commits as it goes has a new transaction every time, but began when it began.
         sqlx::query_as!(
             Overdue,
@@ -304,11 +303,39 @@ impl Store {
                                          ELSE pg_cancel_backend(o.pid) END"#,
             READER,
             MARK,
-            seconds(limit),
-            seconds(limit + GRACE),
+            limit.as_secs_f64(),
+            (limit + GRACE).as_secs_f64(),
         )
         .fetch_all(&self.pool)
         .await
+    }
+
+    /// Rolls back what they have prepared to commit in two phases (where the server has room for that) and left so
+    /// for longer than `limit`: it belongs to no session that could be ended; whose. Only a superuser may.
+    ///
+    /// # Errors
+    /// The database does not answer, or does not let us.
+    pub async fn end_prepared(&self, limit: Span) -> Result<Vec<String>, sqlx::Error> {
+        let left = sqlx::query!(
+            r#"SELECT p.gid AS "gid!", p.owner::text AS "owner!"
+               FROM pg_prepared_xacts p JOIN pg_roles r ON r.rolname = p.owner
+               WHERE p.database = current_database()
+                 AND (r.rolname = $1 OR shobj_description(r.oid, 'pg_authid') = $2)
+                 AND clock_timestamp() - p.prepared > make_interval(secs => $3)"#,
+            READER,
+            MARK,
+            limit.as_secs_f64()
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut owners = Vec::new();
+        for prepared in left {
+            let gid = prepared.gid.replace('\'', "''");
+            let end = AssertSqlSafe(format!("ROLLBACK PREPARED '{gid}'"));
+            sqlx::query(end).execute(&self.pool).await?;
+            owners.push(prepared.owner);
+        }
+        Ok(owners)
     }
 }
 

@@ -110,11 +110,18 @@ async fn connections_are_limited() {
 }
 
 /// Proves that the server cancels a query which outlasts the limit although its session has lifted its
-/// own or commits as it goes, that one which swallows the cancel is cut off, that idling in a transaction is too,
+/// own or commits as it goes, that one which swallows the cancel is cut off, that a transaction is ended in which it
+/// idles or which it left prepared,
 /// and that long queries of the owner, and of administrators who are members of the reader, go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_limit_cannot_be_lifted() {
-    let mut world = World::start_with("[sql]\ntime-limit = \"1 s\"\n").await;
+    let mut world = World::start().await;
+    world.stop().await;
+    let settings = world.dir.path().join("postgres/data/postgresql.conf");
+    let mut text = std::fs::read_to_string(&settings).unwrap();
+    text += "max_prepared_transactions = 2\n";
+    std::fs::write(&settings, text).unwrap();
+    world.restart_with("[sql]\ntime-limit = \"1 s\"\n").await;
     let eve = added(&world, "eve").await;
     let reader = eve.clone().username("fleet_reader");
     let mut owner = world.sql().await.acquire().await.unwrap().detach();
@@ -151,6 +158,14 @@ async fn the_time_limit_cannot_be_lifted() {
                    EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$";
     let ended = sqlx::raw_sql(swallow).execute(&mut stubborn).await.unwrap_err();
     assert!(matches!(code(&ended).as_deref(), None | Some("57P01")), "{ended}");
+
+    let mut leaving = lifted(&eve).await;
+    let leave = "BEGIN; SELECT count(*) FROM samples; PREPARE TRANSACTION 'it''s mine'";
+    sqlx::raw_sql(leave).execute(&mut leaving).await.unwrap();
+    leaving.close().await.unwrap();
+    let prepared = "SELECT count(*) FROM pg_prepared_xacts";
+    eventually("it is rolled back", async || (world.number(prepared).await == 0).then_some(()))
+        .await;
 
     let mut idle = lifted(&eve).await;
     sqlx::query("BEGIN").execute(&mut idle).await.unwrap();
