@@ -223,3 +223,22 @@ async fn the_seat_is_the_session_that_holds_it() {
     eventually("the server ends it", async || store.take_seat(clock::now()).await.unwrap()).await;
     world.stop().await;
 }
+
+/// Proves that connections to a server which takes no writes, as after a failover, are given up and made anew until
+/// one does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_writes_is_left() {
+    let mut world = World::start().await;
+    let store = world.app().store().clone();
+    let mut admin = world.sql().await.acquire().await.unwrap().detach();
+    store.ping().await.unwrap();
+    for (setting, takes) in [
+        ("ALTER SYSTEM SET default_transaction_read_only = on", false),
+        ("ALTER SYSTEM RESET default_transaction_read_only", true),
+    ] {
+        sqlx::query(setting).execute(&mut admin).await.unwrap();
+        sqlx::query("SELECT pg_reload_conf()").execute(&mut admin).await.unwrap();
+        eventually(setting, async || (store.ping().await.is_ok() == takes).then_some(())).await;
+    }
+    world.stop().await;
+}
