@@ -21,6 +21,7 @@ mod roles;
 mod time_limit;
 mod watch;
 
+pub use housekeeping::Housekeeper;
 pub use roles::{Role, Roles};
 pub(crate) use watch::Watch;
 
@@ -66,19 +67,22 @@ impl App {
         let watch = Watch::new(health.clone());
         let judges_stop = CancellationToken::new();
 
-        let (now, tiers) = (crate::clock::now(), config.retention.tiers());
-        let behind = store.tiers_are_behind(now, &tiers).await?;
-        store.maintain_partitions(now, &tiers).await?;
-        store.note_retention(&tiers).await?;
+        if database.embedded.is_some() {
+            store.shut_functions().await?;
+        }
+        // Nothing is dropped yet: first it must be known how late it is.
+        store.make_partitions(crate::clock::now()).await?;
+        store.note_retention(&config.retention.tiers()).await?;
         let keep = config.retention.clone();
-        let housekeeping = housekeeping::run(store.clone(), keep, behind, judges_stop.clone());
-        let housekeeping = watch.spawn("housekeeping", housekeeping);
+        let housekeeper = Housekeeper::new(store.clone(), keep, health.clone(), &mut registry);
+        let housekeeping = watch.spawn("housekeeping", housekeeper.run(judges_stop.clone()));
         let time_limit = time_limit::run(store.clone(), config.sql.time_limit, judges_stop.clone());
         let time_limit = watch.spawn("time limit of SQL users", time_limit);
         let grpc = match grpc_at {
             Some(at) => {
                 let metrics = ingest::Metrics::register(&mut registry);
-                Some(ingest::Server::start(at, store.clone(), &config.ingest, metrics, &watch)?)
+                let store = database.ingest.clone();
+                Some(ingest::Server::start(at, store, &config.ingest, metrics, &watch)?)
             }
             None => None,
         };
@@ -200,7 +204,7 @@ impl Pages {
         watch: &Watch,
     ) -> Self {
         let state = web::WebState::new(
-            database.store.clone(),
+            database.pages.clone(),
             web::WebConfig {
                 secure_cookies: config.web.secure_cookies,
                 silence_limit: config.silence.limit,

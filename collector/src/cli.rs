@@ -191,6 +191,8 @@ enum DbCommand {
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
     },
+    /// Confirm this machine's clock after a long pause, where no host can
+    TrustClock,
     /// VACUUM and ANALYZE every table, beside the collector
     Vacuum,
     /// Sizes, growth, forecast, activity, last backup
@@ -291,6 +293,7 @@ async fn with_database(config: &Config, command: Command) -> anyhow::Result<()> 
         Command::Db(DbCommand::Backup { target }) => {
             admin::db::backup::run(config, store, &database.options, &target).await
         }
+        Command::Db(DbCommand::TrustClock) => admin::db::trust_clock::run(store).await,
         Command::Db(DbCommand::Vacuum) => admin::db::vacuum::run(store).await,
         Command::Db(DbCommand::Status { json }) => {
             admin::db::status::run(config, store, json).await

@@ -1,5 +1,7 @@
 //! The database of this collector: an existing one by URL, or the private cluster.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
@@ -11,11 +13,25 @@ use crate::postgres::{self, Embedded};
 /// Connections of an administration command.
 const COMMAND_CONNECTIONS: u32 = 2;
 
+/// Connections of the pages; one of them listens for what is new.
+const PAGES: u32 = 5;
+/// Longest query of a page: whoever waits for it has gone by then.
+const LONGEST_OF_PAGE: Duration = Duration::from_secs(15);
+/// Connections of ingest, besides its writers: who an agent is, and whether its credential still holds. Strangers
+/// take four of them at most.
+const ADMISSION: u32 = 6;
+/// What judging, notifying and housekeeping need at the least.
+const LEAST: u32 = 5;
+
 /// An open database.
 #[derive(Debug)]
 pub struct Database {
     /// The handle on it.
     pub store: Store,
+    /// Connections of its own for ingest: whatever else is slow, reports are stored.
+    pub ingest: Store,
+    /// Connections of their own for the pages: however many are asked for, nothing else waits.
+    pub pages: Store,
     /// How it was reached: for programs that connect by themselves.
     pub options: PgConnectOptions,
     /// The private cluster, if this process runs it.
@@ -45,7 +61,9 @@ impl Database {
                 (embedded.connect_options(), Some(embedded))
             }
         };
-        Self::connect(options, embedded, config.database.connections.get()).await
+        let ingest = u32::from(config.ingest.writers.get()) + ADMISSION;
+        let rest = config.database.connections.get().saturating_sub(ingest + PAGES).max(LEAST);
+        Self::connect(options, embedded, rest, ingest).await
     }
 
     /// Brings the schema up to date; closes everything if that cannot be.
@@ -67,7 +85,7 @@ impl Database {
         if external(config)?.is_none()
             && let Some(options) = postgres::served_by_another(&config.data_dir())?
         {
-            return Self::connect(options, None, COMMAND_CONNECTIONS).await;
+            return Self::connect(options, None, COMMAND_CONNECTIONS, 1).await;
         }
         Self::open(config).await
     }
@@ -76,9 +94,14 @@ impl Database {
         options: PgConnectOptions,
         embedded: Option<Embedded>,
         connections: u32,
+        ingest: u32,
     ) -> anyhow::Result<Self> {
         match Store::connect(options.clone(), connections).await {
-            Ok(store) => Ok(Self { store, options, embedded }),
+            Ok(store) => {
+                let ingest = store.apart(ingest, None);
+                let pages = store.apart(PAGES, Some(LONGEST_OF_PAGE));
+                Ok(Self { store, ingest, pages, options, embedded })
+            }
             Err(error) => {
                 if let Some(embedded) = embedded {
                     embedded.stop().await;
@@ -90,7 +113,9 @@ impl Database {
 
     /// Ends every connection, then the private cluster.
     pub async fn close(self) {
-        self.store.close().await;
+        for store in [self.pages, self.ingest, self.store] {
+            store.close().await;
+        }
         if let Some(embedded) = self.embedded {
             embedded.stop().await;
         }

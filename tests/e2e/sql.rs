@@ -37,6 +37,12 @@ async fn the_reader_reads_fleet_and_nothing_else() -> Result<()> {
         "COPY (SELECT 1) TO PROGRAM 'cat'",
         "SELECT pg_read_file('/etc/passwd')",
         "SET ROLE truechimer",
+        "SELECT lo_create(0)",
+        "SELECT lo_from_bytea(0, 'x')",
+        "SELECT pg_logical_emit_message(false, 'a', 'b')",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_xact_lock(1)",
+        "SELECT pg_notify('truechimer', 'samples')",
     ] {
         let outcome = sqlx::query(forbidden).execute(&mut *connection).await;
         let code = outcome.as_ref().err().and_then(|e| e.as_database_error()?.code());

@@ -37,7 +37,7 @@ const TABLES: &[(&str, Place)] = &[
     ("store.outbox", Local),
     ("store.delivery_attempt", Local),
     ("store.epoch", Distributed),
-    ("fleet.log_line", Local),
+    ("fleet.log_line", Local), // store.log_line since 0016
     ("store.tier_mark", Reference),
     ("store.sample_late", Distributed),
     ("store.sample_block", Distributed),
@@ -47,6 +47,11 @@ const TABLES: &[(&str, Place)] = &[
     ("store.fleet_minute", Local),
     ("store.tier", Local),
     ("store.backup", Local),
+    ("store.writer_lock", Local),
+    ("store.writer_group", Local),
+    ("store.job", Local),
+    ("store.seat", Local),
+    ("store.housekeeping", Local),
 ];
 
 /// Tables of before this migration are distributed in it: before, there was no Citus.

@@ -34,6 +34,17 @@ pub(super) async fn run(store: Store, limit: Span, stop: CancellationToken) -> a
                 continue;
             }
         };
+        match store.end_prepared(limit).await {
+            Ok(owners) => owners.iter().for_each(|user| {
+                tracing::warn!(
+                    user,
+                    "prepared transaction of an SQL user rolled back: longer than [sql] time-limit"
+                );
+            }),
+            Err(error) => {
+                tracing::debug!(%error, "cannot end prepared transactions; will try again")
+            }
+        }
         told.retain(|pid| overdue.iter().any(|session| session.pid == *pid));
         for session in overdue {
             let (user, pid) = (&session.user, session.pid);

@@ -91,6 +91,8 @@ impl Judge {
         mut seat: Seat,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
+        // Longer than it ever is.
+        seat.ends_when_idle(LONGEST + self.every * 3).await?;
         let mut alerts = seat.remembered().await?;
         let mut samples = store.listen().await?;
         tracing::info!(alerts.open = alerts.open(), "this collector evaluates");

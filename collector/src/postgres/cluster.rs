@@ -84,9 +84,9 @@ fn settings(layout: &Layout) -> String {
          unix_socket_directories = '{socket}'\n\
          unix_socket_permissions = 0700\n\
          port = {port}\n\
-         max_connections = 84\n\
+         max_connections = 88\n\
          # So many are kept for the collector, however many people ask.\n\
-         superuser_reserved_connections = 20\n\
+         superuser_reserved_connections = 24\n\
          shared_buffers = 192MB\n\
          wal_compression = on\n\
          max_wal_size = 2GB\n\

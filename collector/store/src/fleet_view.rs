@@ -1,17 +1,16 @@
 //! The evaluate role's seat, and the snapshot that it judges.
 
+use std::time::Duration;
+
 use risk::{FleetView, HostView, HostWindow, SourceFact, rate_limit};
 use sqlx::{Connection, PgConnection};
 use timebase::{Bounds, Discipliner, Ppb, RateBounds, Span, SyncState, Timestamp, Utc, Verdict};
 
 use crate::{Store, time};
 
-/// Of all collectors on one database, the one that judges. An arbitrary number of our own.
-const SEAT: i64 = 0x7472_7565_6a75_6467;
-
-/// The right to judge: a connection that holds a lock no second collector can hold.
+/// The right to judge: the connection that `store.seat` names, of all collectors on one database.
 ///
-/// Everything that judging reads and writes goes through this one connection. If it breaks, the lock
+/// Everything that judging reads and writes goes through this one connection. If it breaks, the seat
 /// is free for another collector and this one can write nothing more: two can never judge at once.
 #[derive(Debug)]
 pub struct Seat {
@@ -26,10 +25,7 @@ impl Store {
     /// The database does not answer.
     pub async fn take_seat(&self, now: Timestamp<Utc>) -> Result<Option<Seat>, sqlx::Error> {
         let mut connection = self.pool.acquire().await?.detach();
-        let taken = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, SEAT)
-            .fetch_one(&mut connection)
-            .await?;
-        if taken {
+        if sit(&mut connection).await? {
             return Ok(Some(Seat { connection, since: now }));
         }
         connection.close().await?;
@@ -37,7 +33,43 @@ impl Store {
     }
 }
 
+/// Puts this session into the seat, if the one that it names has ended.
+async fn sit(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let mut tx = connection.begin().await?;
+    // First the row, then a look at who lives: the server keeps that look for the rest of the transaction.
+    let held = sqlx::query!("SELECT pid FROM store.seat FOR UPDATE SKIP LOCKED");
+    if held.fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(false);
+    }
+    // When a session began is told to its own role only; of another role's, number and role must do.
+    let taken = sqlx::query!(
+        "UPDATE store.seat s SET pid = me.pid, role_id = me.usesysid, began = me.backend_start
+         FROM pg_stat_activity me
+         WHERE me.pid = pg_backend_pid()
+           AND NOT EXISTS (SELECT FROM pg_stat_activity a
+                           WHERE a.pid = s.pid AND a.usesysid = s.role_id
+                             AND coalesce(a.backend_start = s.began, true))"
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(taken.rows_affected() == 1)
+}
+
 impl Seat {
+    /// Has the server end the session once nothing was asked of it for so long: a collector that stands still
+    /// gives the seat up.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn ends_when_idle(&mut self, after: Duration) -> Result<(), sqlx::Error> {
+        let after = after.as_millis().clamp(1, 86_400_000).to_string();
+        sqlx::query!("SELECT set_config('idle_session_timeout', $1, false)", after)
+            .fetch_one(&mut self.connection)
+            .await
+            .map(drop)
+    }
+
     /// Gives the seat up.
     ///
     /// # Errors

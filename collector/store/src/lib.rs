@@ -3,21 +3,25 @@
 //! [`Store`] is a cheap handle on the connection pool. Its methods are grouped by who calls them, one
 //! file each: [`hosts`] and [`ingest`] (the ingest role), [`fleet_view`] and [`alerts`] (evaluate),
 //! [`outbox`] (notify), [`pages`] and [`accounts`] (web), [`partitions`], [`tiers`] and
-//! `prune` (housekeeping). [`block`] packs samples and has no SQL.
+//! `prune` (housekeeping), [`doubt`] (whether the time can be true). [`block`] packs samples and has no SQL; `session`
+//! and `locks` say what holds for every connection, and how collectors on one database agree.
 
 pub mod accounts;
 pub mod alerts;
 pub mod block;
 mod copy;
+pub mod doubt;
 pub mod fleet_view;
 pub mod hosts;
 pub mod ingest;
 pub mod listen;
+mod locks;
 pub mod outbox;
 pub mod pages;
 pub mod partitions;
 pub mod people;
 mod prune;
+mod session;
 pub mod storage;
 pub mod tiers;
 pub mod time;
@@ -25,7 +29,8 @@ pub mod time;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 /// A handle on the database; clones share one pool.
@@ -45,13 +50,14 @@ pub fn newest_schema() -> i64 {
 impl Store {
     /// Opens a pool of at most `connections`; the first connection is made at once.
     pub async fn connect(options: PgConnectOptions, connections: u32) -> Result<Self, sqlx::Error> {
-        // A caller that waits longer for a connection had better fail and say so.
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options)
-            .await?;
-        Ok(Self { pool })
+        Ok(Self { pool: session::pool(connections, None).connect_with(options).await? })
+    }
+
+    /// Another pool on the same database, for a part that others must not keep waiting; connections are made as
+    /// they are needed. `statement_limit`: the longest statement, if there is a limit.
+    pub fn apart(&self, connections: u32, statement_limit: Option<Duration>) -> Self {
+        let server = self.pool.connect_options().as_ref().clone();
+        Self { pool: session::pool(connections, statement_limit).connect_lazy_with(server) }
     }
 
     /// A store on a pool that already exists: for tests.
@@ -59,9 +65,23 @@ impl Store {
         Self { pool }
     }
 
-    /// Brings the schema up to this version.
-    pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
-        MIGRATIONS.run(&self.pool).await
+    /// Brings the schema up to this version, one collector at a time.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        // A lock on the table of migrations, not the library's: that one is open to every reader.
+        let mut waiting = PgConnection::connect_with(&self.pool.connect_options()).await?;
+        session::prepare(&mut waiting, None).await?;
+        make_migrations_table(&mut waiting).await?;
+        let mut alone = waiting.begin().await?;
+        sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0")
+            .execute(&mut *alone)
+            .await?;
+        sqlx::query("LOCK TABLE _sqlx_migrations IN SHARE UPDATE EXCLUSIVE MODE")
+            .execute(&mut *alone)
+            .await?;
+        let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+        migrator.set_locking(false).run(&self.pool).await?;
+        alone.commit().await?;
+        Ok(waiting.close().await?)
     }
 
     /// Whether the database answers.
@@ -72,6 +92,15 @@ impl Store {
     /// Closes every connection; waits for those in use.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+async fn make_migrations_table(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    const TABLE: &str = "_sqlx_migrations";
+    match connection.ensure_migrations_table(TABLE).await {
+        // Another collector makes it at this moment.
+        Err(_) => connection.ensure_migrations_table(TABLE).await,
+        made => made,
     }
 }
 

@@ -9,18 +9,18 @@
 use jiff::ToSpan;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, PgConnection};
 use timebase::{Span, Timestamp, Utc};
 
+use crate::locks::{Job, is_lock_timeout};
 use crate::tiers::{HOUR, Keep, Marks, floor};
 use crate::{Store, time};
 
 /// A delivered sample is dated back at most so far.
 pub const OLDEST_SAMPLE: Span = Span::from_secs(7 * 86_400);
 const DAY: Span = Span::from_secs(86_400);
-/// Serialises collectors that share a database. An arbitrary number of our own.
-const LOCK: i64 = 0x7472_7565_6368_696d;
+/// No query that we cannot see reads for longer.
+const UNSEEN_READERS: Span = Span::from_secs(1_800);
 
 /// What one round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,13 +73,10 @@ impl Store {
         )
         .execute(&self.pool)
         .await?;
-        let mut dropped = 0;
-        for (table, oldest) in [
-            (RAW, self.marks().await?.closed_until),
-            (BLOCKS, samples_from),
-            (MINUTES, minutes_from),
-            (HOURS, now - keep.hours),
-        ] {
+        let mut dropped = self.drop_packed().await?;
+        for (table, oldest) in
+            [(BLOCKS, samples_from), (MINUTES, minutes_from), (HOURS, now - keep.hours)]
+        {
             dropped += self.drop_partitions(table, oldest).await?;
         }
         let events = now - keep.events;
@@ -99,7 +96,7 @@ impl Store {
     /// The database does not answer or refuses.
     pub async fn make_partitions(&self, now: Timestamp<Utc>) -> Result<usize, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut *tx).await?;
+        Job::Partitions.wait(&mut tx).await?;
         let mut marks = Marks::read(&mut *tx).await?;
         if marks.are_unset() {
             let there = RAW.ranges(&mut tx).await?;
@@ -116,6 +113,35 @@ impl Store {
         Ok(made)
     }
 
+    /// Drops the rows of hours that are packed, unless a query goes on that began before: for it the blocks are not
+    /// there yet, and it may come to the rows last.
+    async fn drop_packed(&self) -> Result<usize, sqlx::Error> {
+        let mut dropped = 0;
+        // Twice: what is noted in the first turn may go in the second, if nobody reads.
+        for _ in 0..2 {
+            let noted = sqlx::query!(
+                r#"SELECT packed_until AS "until: jiff_sqlx::Timestamp" FROM store.housekeeping
+                   WHERE noted_at < clock_timestamp() - make_interval(secs => $1)
+                      OR (SELECT rolsuper OR pg_has_role('pg_read_all_stats', 'USAGE')
+                          FROM pg_roles WHERE rolname = current_user)
+                         AND NOT EXISTS (SELECT FROM pg_stat_activity a
+                                         WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+                                           AND a.backend_type = 'client backend' AND a.backend_xmin IS NOT NULL
+                                           AND a.xact_start <= noted_at)"#,
+                UNSEEN_READERS.as_secs_f64()
+            );
+            let Some(noted) = noted.fetch_optional(&self.pool).await? else { break };
+            dropped += self.drop_partitions(RAW, time::from_sql(noted.until)).await?;
+            sqlx::query!(
+                "UPDATE store.housekeeping h SET packed_until = m.closed_until, noted_at = clock_timestamp()
+                 FROM store.tier_mark m WHERE h.packed_until < m.closed_until"
+            )
+            .execute(&self.pool)
+            .await?;
+        }
+        Ok(dropped)
+    }
+
     async fn drop_partitions(
         &self,
         table: Partitioned,
@@ -127,7 +153,7 @@ impl Store {
                 continue;
             }
             let mut tx = self.pool.begin().await?;
-            sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut *tx).await?;
+            Job::Partitions.wait(&mut tx).await?;
             // Dropping waits for readers, and ingest waits behind it: not for long.
             sqlx::query!("SET LOCAL lock_timeout = '300ms'").execute(&mut *tx).await?;
             let sql = format!("DROP TABLE IF EXISTS store.{name}");
@@ -273,10 +299,6 @@ fn civil(at: Timestamp<Utc>) -> DateTime {
 fn instant(at: DateTime) -> Timestamp<Utc> {
     let zoned = at.to_zoned(TimeZone::UTC).map_or(i128::MAX, |z| z.timestamp().as_nanosecond());
     Timestamp::from_ns(zoned.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
-}
-
-fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "55P03")
 }
 
 #[cfg(test)]

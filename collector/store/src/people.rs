@@ -3,6 +3,8 @@
 //!
 //! A session may change its own `statement_timeout`; so the collector looks at the server's activity
 //! and ends what lasts too long. What a session cannot change are its rights and its connection limit.
+//! Some of the server's own functions are open to all and would let a reader write, or use up what others
+//! need: on our own server they are shut (elsewhere its administrator shuts them, docs/OPERATIONS.md).
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use timebase::Span;
@@ -147,9 +149,41 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let drop = AssertSqlSafe(format!("DROP ROLE {name}"));
-        sqlx::query(drop).execute(&self.pool).await?;
+        let mut tx = self.pool.begin().await?;
+        sqlx::query!("DELETE FROM store.log_line WHERE loaded_by = $1::text::name", name)
+            .execute(&mut *tx)
+            .await?;
+        // They may have come to own large objects, where those functions are not shut; only a member may drop them.
+        for statement in [
+            format!("GRANT {name} TO CURRENT_USER"),
+            format!("DROP OWNED BY {name}"),
+            format!("DROP ROLE {name}"),
+        ] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
         Ok(true)
+    }
+
+    /// Takes from everybody but superusers what would let a reader write (large objects, messages in the log), use
+    /// up the server's table of locks, or speak in our name. For our own server: on another somebody may need them.
+    ///
+    /// # Errors
+    /// The database does not answer, or we are no superuser.
+    pub async fn shut_functions(&self) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            r"DO $$ DECLARE f regprocedure; BEGIN
+                FOR f IN SELECT p.oid FROM pg_proc p
+                         WHERE p.pronamespace = 'pg_catalog'::regnamespace
+                           AND (p.proname LIKE 'lo\_%' OR p.proname LIKE 'pg\_%advisory\_%'
+                                OR p.proname IN ('loread', 'lowrite', 'pg_logical_emit_message', 'pg_notify'))
+                           AND has_function_privilege('public', p.oid, 'EXECUTE')
+                LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f); END LOOP;
+              END $$",
+        )
+        .execute(&self.pool)
+        .await
+        .map(drop)
     }
 
     /// Makes the roles that grants name, where the server lacks them, and shuts this database to others:
@@ -244,36 +278,64 @@ impl Store {
         .await
     }
 
-    /// Cancels what members of the reader have run for longer than `limit`, and cuts off those who idle
-    /// in a transaction for so long, or go on in spite of the cancel.
+    /// Cancels what the reader and SQL users made here have run for longer than `limit`, and cuts off those who
+    /// idle in a transaction for so long, or go on in spite of the cancel. Other members of the reader, such as
+    /// administrators, have their own limits.
     ///
     /// # Errors
     /// The database does not answer, or does not let us end sessions.
     pub async fn end_overdue(&self, limit: Span) -> Result<Vec<Overdue>, sqlx::Error> {
-        let seconds = |span: Span| span.as_ns() as f64 / 1e9;
-        // Superusers are members of everything; the limit is not for them, nor for ourselves.
+        // A statement that commits as it goes has a new transaction every time, but began when it began.
         sqlx::query_as!(
             Overdue,
             r#"SELECT o.pid AS "pid!", o.user AS "user!", o.cut_off AS "cut_off!"
                FROM (SELECT a.pid, a.usename::text AS user,
-                            a.state = 'idle in transaction'
-                            OR clock_timestamp() - a.xact_start > make_interval(secs => $3) AS cut_off
+                            a.state LIKE 'idle%' OR t.taken > make_interval(secs => $4) AS cut_off
                      FROM pg_stat_activity a
                      JOIN pg_roles r ON r.oid = a.usesysid
-                     JOIN pg_roles reader ON reader.rolname = $1
+                     CROSS JOIN LATERAL (SELECT clock_timestamp() - least(
+                         a.xact_start, CASE WHEN a.state NOT LIKE 'idle%' THEN a.query_start END) AS taken) t
                      WHERE a.datname = current_database() AND a.backend_type = 'client backend'
-                       AND NOT r.rolsuper AND r.rolname <> current_user
-                       AND pg_has_role(r.oid, reader.oid, 'MEMBER')
-                       AND clock_timestamp() - a.xact_start > make_interval(secs => $2)
+                       AND (r.rolname = $1 OR shobj_description(r.oid, 'pg_authid') = $2)
+                       AND NOT r.rolsuper AND t.taken > make_interval(secs => $3)
                      OFFSET 0) o
                WHERE CASE WHEN o.cut_off THEN pg_terminate_backend(o.pid)
                                          ELSE pg_cancel_backend(o.pid) END"#,
             READER,
-            seconds(limit),
-            seconds(limit + GRACE),
+            MARK,
+            limit.as_secs_f64(),
+            (limit + GRACE).as_secs_f64(),
         )
         .fetch_all(&self.pool)
         .await
+    }
+
+    /// Rolls back what they have prepared to commit in two phases (where the server has room for that) and left so
+    /// for longer than `limit`: it belongs to no session that could be ended; whose. Only a superuser may.
+    ///
+    /// # Errors
+    /// The database does not answer, or does not let us.
+    pub async fn end_prepared(&self, limit: Span) -> Result<Vec<String>, sqlx::Error> {
+        let left = sqlx::query!(
+            r#"SELECT p.gid AS "gid!", p.owner::text AS "owner!"
+               FROM pg_prepared_xacts p JOIN pg_roles r ON r.rolname = p.owner
+               WHERE p.database = current_database()
+                 AND (r.rolname = $1 OR shobj_description(r.oid, 'pg_authid') = $2)
+                 AND clock_timestamp() - p.prepared > make_interval(secs => $3)"#,
+            READER,
+            MARK,
+            limit.as_secs_f64()
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut owners = Vec::new();
+        for prepared in left {
+            let gid = prepared.gid.replace('\'', "''");
+            let end = AssertSqlSafe(format!("ROLLBACK PREPARED '{gid}'"));
+            sqlx::query(end).execute(&self.pool).await?;
+            owners.push(prepared.owner);
+        }
+        Ok(owners)
     }
 }
 

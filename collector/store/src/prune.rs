@@ -72,7 +72,7 @@ impl Store {
         keep: Span,
     ) -> Result<u64, sqlx::Error> {
         let oldest = time::to_sql(now - keep);
-        sqlx::query!("DELETE FROM fleet.log_line WHERE loaded_at < $1", oldest as _)
+        sqlx::query!("DELETE FROM store.log_line WHERE loaded_at < $1", oldest as _)
             .execute(&self.pool)
             .await
             .map(|done| done.rows_affected())

@@ -16,18 +16,12 @@ use timebase::{Span, Timestamp, Utc};
 
 pub use storage::{StorageReport, TierSize};
 
-use crate::{Store, time};
+use crate::{Store, locks, time};
 
 pub(crate) const HOUR: Span = Span::from_secs(3_600);
 const MINUTE: Span = Span::from_secs(60);
 /// One round a minute leaves rollups and repacking a few minutes behind. By more, nobody did them.
 const BEHIND: Span = Span::from_secs(600);
-
-/// What `store.marks_for_writing` shares and moving a mark excludes; the number is in the migration.
-const WRITERS: i64 = 8_390_321_640_741_431_633;
-/// One collector at a time works on the tiers. Arbitrary numbers of our own.
-const REPACKING: i64 = 0x7472_7565_7265_7061;
-const ROLLING: i64 = 0x7472_7565_726f_6c6c;
 
 /// How long each tier is kept.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +126,7 @@ impl Marks {
         at: Timestamp<Utc>,
     ) -> Result<Self, sqlx::Error> {
         let at = time::to_sql(at);
-        sqlx::query!("SELECT pg_advisory_xact_lock($1)", WRITERS).execute(&mut *connection).await?;
+        locks::exclude_writers(&mut *connection).await?;
         sqlx::query!(
             "UPDATE store.tier_mark SET sealed_until = $1, closed_until = $1, minutes_sealed = $1,
                                         minutes_until = $1, hours_until = $1",
@@ -209,10 +203,4 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// Whether this transaction is now the only one that does a job; the lock ends with it.
-async fn alone(connection: &mut PgConnection, job: i64) -> Result<bool, sqlx::Error> {
-    let alone = sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "alone!""#, job);
-    alone.fetch_one(connection).await
 }

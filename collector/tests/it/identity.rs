@@ -118,6 +118,7 @@ async fn strangers_do_not_fill_the_pool() {
     let refused = formless.session_saying(hello_message(formless.hello())).await;
     assert_eq!(refused.err().map(|status| status.code()), Some(Code::Unauthenticated));
     world.app().store().ping().await.unwrap();
+    world.app().database().ingest.ping().await.unwrap();
     assert_eq!(world.number(waiting).await, 4);
     locked.rollback().await.unwrap();
     for call in calls {

@@ -8,6 +8,7 @@ mod epochs;
 mod exactly_once;
 mod external;
 mod facts;
+mod guard;
 mod hostile;
 mod identity;
 mod on_citus;

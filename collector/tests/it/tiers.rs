@@ -267,6 +267,28 @@ async fn a_long_reader_stops_nothing() {
     world.stop().await;
 }
 
+/// Proves that a query which began before an hour was packed finds its samples, although it comes to them last.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_outlast_those_who_may_read_them() {
+    let (mut world, store, pool) = filled().await;
+    let all = number(&pool, "SELECT count(*) FROM public.expected").await;
+    let mut reader = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    sqlx::query("SELECT closed_until FROM store.tier_mark").execute(&mut *reader).await.unwrap();
+
+    let done = store.maintain_tiers(later(), &KEEP, 24).await.unwrap();
+    assert_eq!(done.samples, all.unsigned_abs());
+    assert_eq!(store.maintain_partitions(clock::now(), &KEEP).await.unwrap().dropped, 0);
+    assert_eq!(number(&pool, DIFFERENCE).await, 0, "whoever begins now");
+    let difference: i64 = sqlx::query_scalar(DIFFERENCE).fetch_one(&mut *reader).await.unwrap();
+    assert_eq!(difference, 0, "whoever began before");
+
+    reader.rollback().await.unwrap();
+    let dropped = store.maintain_partitions(clock::now(), &KEEP).await.unwrap().dropped;
+    assert!(dropped >= 2, "{dropped}");
+    assert_eq!(number(&pool, DIFFERENCE).await, 0);
+    world.stop().await;
+}
+
 /// Proves that people see it: as fleet_reader, the history with its tier, the gap with its reason, the fleet by
 /// minutes, the size of the tiers.
 #[tokio::test(flavor = "multi_thread")]

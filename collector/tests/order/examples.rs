@@ -104,9 +104,37 @@ async fn examples_work_as_printed() {
             refused.as_database_error().and_then(|e| e.code().map(std::borrow::Cow::into_owned));
         assert_eq!(code.as_deref(), Some("42501"), "{forbidden}");
     }
+    // Whatever an administrator grants, each sees their own lines.
+    world.run("GRANT SELECT ON ALL TABLES IN SCHEMA fleet TO fleet_reader").await;
+    for (who, seen) in [(&ana, 3), (&bob, 0)] {
+        let lines = "SELECT count(*) FROM fleet.log_line";
+        let found: i64 = sqlx::query_scalar(lines).fetch_one(who).await.unwrap();
+        assert_eq!(found, seen);
+        // Nor by what an error tells.
+        let told = "SELECT count(*) FROM fleet.log_line WHERE batch = 'deploy' AND loaded_by <> session_user
+                        AND host::int4 > 0";
+        let found: i64 = sqlx::query_scalar(told).fetch_one(who).await.unwrap();
+        assert_eq!(found, 0);
+    }
+    // One role's lines are no more than the disk has room for.
+    let long = "INSERT INTO fleet.log_line (batch, host, local_ns, message) VALUES ('b', 'h', 1, repeat('x', 8193))";
+    let one = "INSERT INTO fleet.log_line (batch, host, local_ns) VALUES ('b', 'h', 1)";
+    sqlx::query(one).execute(&ana).await.unwrap();
+    world
+        .run(
+            "INSERT INTO store.log_line (batch, host, local_ns, loaded_by)
+         SELECT 'many', 'h', n, 'ana' FROM generate_series(1, 1000000 - 4) n",
+        )
+        .await;
+    for too_much in [long, one] {
+        let refused = sqlx::query(too_much).execute(&ana).await.unwrap_err();
+        let code =
+            refused.as_database_error().and_then(|e| e.code().map(std::borrow::Cow::into_owned));
+        assert_eq!(code.as_deref(), Some("54000"), "{too_much}");
+    }
     let left =
         world.store.prune_log_lines(timebase::Timestamp::from_ns(i64::MAX), timebase::Span::SECOND);
-    assert_eq!(left.await.unwrap(), 3);
+    assert_eq!(left.await.unwrap(), 1_000_000);
     drop(connection);
     end(world, &[&ana, &bob]).await;
 }

@@ -39,6 +39,8 @@ pub async fn run(
     let draft = Draft::create(&target)?;
     let started = Instant::now();
     let mut dump = client.command("pg_dump", Some(options));
+    // Who may use the server's own functions belongs to the server (`shut_functions`), not into a backup.
+    dump.arg("--exclude-schema=pg_catalog");
     dump.args(["--format=custom", "--compress=1", "--no-password", "--file"]).arg(&draft.path);
     let watched = draft.path.clone();
     let so_far = move |_| std::fs::metadata(&watched).map_or(0, |file| file.len());

@@ -5,6 +5,7 @@ mod checksum;
 mod progress;
 pub mod restore;
 pub mod status;
+pub mod trust_clock;
 pub mod upgrade;
 pub mod vacuum;
 

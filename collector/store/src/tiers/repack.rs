@@ -1,13 +1,14 @@
 //! Hours that are over, from rows into blocks.
 
-use sqlx::postgres::{PgPoolCopyExt, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Column as _, PgConnection, Postgres, Row, Transaction, TypeInfo};
 use timebase::{Span, Timestamp, Utc};
 use tokio_stream::StreamExt;
 
-use super::{HOUR, Marks, Progress, REPACKING, WRITERS, alone};
+use super::{HOUR, Marks, Progress};
 use crate::block::{self, Bits, COLUMNS, Column, MOST_SAMPLES, Sample};
 use crate::copy::{self, HEADER, POSTGRES_EPOCH_US, Rows, TRAILER};
+use crate::locks::Job;
 use crate::partitions::BLOCKS;
 use crate::{Store, time};
 
@@ -67,8 +68,7 @@ impl Store {
         if marks.are_unset() || end > oldest || end > marks.minutes_until {
             return Ok(None);
         }
-        let mut tx = self.pool.begin().await?;
-        sqlx::query!("SELECT pg_advisory_xact_lock($1)", WRITERS).execute(&mut *tx).await?;
+        let Some(mut tx) = self.without_writers().await? else { return Ok(None) };
         sqlx::query!(
             "UPDATE store.tier_mark SET sealed_until = greatest(sealed_until, $1)",
             time::to_sql(end) as _
@@ -82,7 +82,9 @@ impl Store {
     /// How many samples it had; `None`: another collector has this hour in hand, or done.
     async fn repack_hour(&self, hour: Timestamp<Utc>) -> Result<Option<u64>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        if !alone(&mut tx, REPACKING).await? || Marks::read(&mut *tx).await?.closed_until != hour {
+        if !Job::Repacking.alone(&mut tx).await?
+            || Marks::read(&mut *tx).await?.closed_until != hour
+        {
             return Ok(None);
         }
         BLOCKS.make(&mut tx, hour, hour).await?;
@@ -92,8 +94,11 @@ impl Store {
              ORDER BY host_id, boot_no, steps, seq) TO STDOUT (FORMAT binary)",
             jiff.0, jiff.1
         );
-        // Read on another connection: nothing changes what is sealed.
-        let mut rows = self.pool.copy_out_raw(&query).await?;
+        // Read on another connection: nothing changes what is sealed. It is not used again: stopped half-way, it
+        // would give the next one the rest of these rows.
+        let mut reading = self.pool.acquire().await?;
+        reading.close_on_drop();
+        let mut rows = reading.copy_out_raw(&query).await?;
         let (mut packer, mut pieces) = (Packer::default(), Rows::default());
         let mut copy = tx.copy_in_raw(COPY).await?;
         let mut values = [None; FIELDS];
@@ -125,7 +130,7 @@ impl Store {
         let mut after = i64::MIN;
         loop {
             let mut tx = self.pool.begin().await?;
-            if !alone(&mut tx, REPACKING).await? {
+            if !Job::Repacking.alone(&mut tx).await? {
                 return Ok(total);
             }
             let closed = Marks::read(&mut *tx).await?.closed_until;

@@ -3,7 +3,8 @@
 use sqlx::{AssertSqlSafe, PgConnection};
 use timebase::{Span, Timestamp, Utc};
 
-use super::{HOUR, MINUTE, Marks, Progress, ROLLING, WRITERS, alone, floor};
+use super::{HOUR, MINUTE, Marks, Progress, floor};
+use crate::locks::Job;
 use crate::partitions::{HOURS, MINUTES, RAW};
 use crate::{Store, time};
 
@@ -92,8 +93,7 @@ impl Store {
             return Ok(None);
         }
         // Writers that have read the mark are waited for; they take milliseconds.
-        let mut tx = self.pool.begin().await?;
-        sqlx::query!("SELECT pg_advisory_xact_lock($1)", WRITERS).execute(&mut *tx).await?;
+        let Some(mut tx) = self.without_writers().await? else { return Ok(None) };
         sqlx::query!(
             "UPDATE store.tier_mark SET minutes_sealed = greatest(minutes_sealed, $1)",
             time::to_sql(to) as _
@@ -107,7 +107,7 @@ impl Store {
     /// Rolls up to `to`; how many minutes. `None`: another collector does it.
     async fn roll_minutes(&self, to: Timestamp<Utc>) -> Result<Option<u64>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        if !alone(&mut tx, ROLLING).await? {
+        if !Job::Rolling.alone(&mut tx).await? {
             return Ok(None);
         }
         let marks = Marks::read(&mut *tx).await?;
@@ -142,7 +142,7 @@ impl Store {
     /// Makes the rollups of some hours of hosts again; how many. `None`: there is nothing to correct.
     async fn correct(&self) -> Result<Option<u64>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        if !alone(&mut tx, ROLLING).await? {
+        if !Job::Rolling.alone(&mut tx).await? {
             return Ok(None);
         }
         let marks = Marks::read(&mut *tx).await?;
