@@ -5,15 +5,16 @@
 //! `watch`, reports into a bounded channel whose overflow is counted and reported.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_core::nts::NtsFailure;
-use agent_core::{Action, ClockReading, Engine, EngineConfig, RefclockSample, SourceId, Steering};
+use agent_core::{Action, ClockReading, Engine, EngineConfig, RefclockSample, SourceId, Steer, Steering};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
-use timebase::{Bounds, Discipliner, EventKind, LeapTable, Raw, Report, Timestamp};
+use timebase::{Bounds, Discipliner, EventKind, LeapTable, Raw, Report, Span, Timestamp};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -141,6 +142,12 @@ struct Timekeeper {
     hears: mpsc::Receiver<Heard>,
     samples: mpsc::Receiver<(SourceId, RefclockSample)>,
     leap_table: watch::Receiver<Option<LeapTable>>,
+    /// `None` where the kernel gives none.
+    notice: Option<StepNotice>,
+    /// It told of a step that the engine does not know of.
+    noticed: bool,
+    /// What the clock was set to last; `None` where the kernel does not tell.
+    set_to: Option<Bounds>,
     /// `None` where the kernel does not count it.
     suspended: Option<Bounds>,
     report_interval: Duration,
@@ -155,6 +162,12 @@ struct Timekeeper {
 
 impl Timekeeper {
     fn new(settings: Settings, mut wires: Wires, steering: SteerSettings) -> Self {
+        let notice = StepNotice::new()
+            .inspect_err(|error| {
+                warn!("no notice of clock steps ({error}): they are found within a second");
+            })
+            .ok();
+        let set_to = clock::set_to();
         let now = clock::cross_read();
         let mut engine = Engine::new(settings.engine, seed(), now);
         if let Some(Resumed { steps, stepped }) = settings.resumed {
@@ -202,6 +215,9 @@ impl Timekeeper {
             hears,
             samples,
             leap_table,
+            notice,
+            noticed: false,
+            set_to,
             suspended,
             report_interval,
             report_due: Instant::now() + report_interval,
@@ -213,12 +229,7 @@ impl Timekeeper {
     }
 
     async fn run(mut self, stop: CancellationToken) {
-        let notice = StepNotice::new()
-            .inspect_err(|error| {
-                warn!("no notice of clock steps ({error}): they are found within a second");
-            })
-            .ok();
-        let seldom = notice.is_some() && self.engine.steering() == Steering::Off;
+        let seldom = self.notice.is_some() && self.engine.steering() == Steering::Off;
         let look_every = if seldom { LOOK_EVERY } else { LOOK_OFTEN };
         let (mut alarm, wanted) = (Alarm::unset(), Arc::clone(&self.wires.wanted));
         self.publish();
@@ -229,7 +240,8 @@ impl Timekeeper {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = stepped(notice.as_ref()) => {
+                () = stepped(self.notice.as_ref()) => {
+                    self.noticed = true;
                     self.read_clocks();
                 }
                 Some(heard) = self.hears.recv() => self.handle(heard),
@@ -273,7 +285,13 @@ impl Timekeeper {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Resolve(source) => self.slots.resolve(source),
-                Action::Steer(steer) => self.helm.steer(&mut self.engine, steer),
+                Action::Steer(steer) => {
+                    self.helm.steer(&mut self.engine, steer);
+                    if matches!(steer, Steer::Step(_)) {
+                        // The kernel tells of this one, too: its size has been told.
+                        self.set_to = clock::set_to();
+                    }
+                }
                 Action::ExchangeKeys { source } => match self.slots.key_server(source) {
                     Some(server) => self.keys.start(source, server),
                     None => {
@@ -373,12 +391,38 @@ impl Timekeeper {
         } else {
             self.suspended = clock::suspended_by_both(self.suspended, suspended);
         }
+        // Asked after the reading: a step before it is not missed.
+        if let Some(set) = self.clock_was_set() {
+            reading = clock::cross_read();
+            self.engine.handle_clock_set(reading, set.by);
+        }
         self.engine.handle_clock(reading);
         let dropped = self.wires.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             self.engine.handle_dropped_reports(reading, dropped);
         }
         reading
+    }
+
+    /// Whether the clock was set since this was asked last: the kernel's word, or what two clocks show
+    /// where it gives none.
+    fn clock_was_set(&mut self) -> Option<ClockSet> {
+        let noticed = match &self.notice {
+            Some(notice) => mem::take(&mut self.noticed) | notice.take().unwrap_or(false),
+            None => true,
+        };
+        if !noticed {
+            return None;
+        }
+        let set_to = clock::set_to();
+        let by = clock::set_between(self.set_to, set_to);
+        if self.notice.is_none() && by.is_none() {
+            // What was read without a break tells more the next time.
+            self.set_to = self.set_to.into_iter().chain(set_to).min_by_key(|b| b.width());
+            return None;
+        }
+        self.set_to = set_to;
+        Some(ClockSet { by })
     }
 
     /// Tells the engine who else steers, when somebody has looked.
@@ -443,6 +487,12 @@ impl Timekeeper {
         self.due = Some((wanted, at));
         at.min(self.report_due)
     }
+}
+
+/// The clock was set.
+struct ClockSet {
+    /// How far; `None`: by less than two readings of it tell.
+    by: Option<Span>,
 }
 
 async fn stepped(notice: Option<&StepNotice>) {

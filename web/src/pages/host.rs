@@ -317,7 +317,7 @@ fn identity(host: &HostDetail, now: At) -> Vec<Fact> {
     let epoch = host
         .boot_no
         .zip(host.steps)
-        .map(|(boot, steps)| format!("boot {boot}, {}", present::count(steps, "step")));
+        .map(|(boot, steps)| format!("{steps} of boot {boot}"));
     vec![
         fact(
             "Service",
