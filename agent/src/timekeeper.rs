@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_core::nts::NtsFailure;
-use agent_core::{Action, ClockReading, Engine, EngineConfig, RefclockSample, SourceId, Steer, Steering};
+use agent_core::{
+    Action, ClockReading, Engine, EngineConfig, RefclockSample, SourceId, Steer, Steering,
+};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
 use timebase::{Bounds, Discipliner, EventKind, LeapTable, Raw, Report, Span, Timestamp};

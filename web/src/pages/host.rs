@@ -314,10 +314,7 @@ fn identity(host: &HostDetail, now: At) -> Vec<Fact> {
             .collect::<Vec<_>>()
             .join(", ")
     });
-    let epoch = host
-        .boot_no
-        .zip(host.steps)
-        .map(|(boot, steps)| format!("{steps} of boot {boot}"));
+    let epoch = host.boot_no.zip(host.steps).map(|(boot, steps)| format!("{steps} of boot {boot}"));
     vec![
         fact(
             "Service",
