@@ -5,7 +5,6 @@
 //! `watch`, reports into a bounded channel whose overflow is counted and reported.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use agent_core::{
 };
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
-use timebase::{Bounds, Discipliner, EventKind, LeapTable, Raw, Report, Span, Timestamp};
+use timebase::{Discipliner, EventKind, LeapTable, Raw, Report, Timestamp};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,10 +35,10 @@ use crate::spool::Sequence;
 use crate::steer::{Helm, SteerSettings};
 use crate::steps::Resumed;
 use crate::sys::alarm::Alarm;
-use crate::sys::cancel::StepNotice;
 use crate::sys::route::Route;
 use crate::sys::udp::StampingHeld;
 use crate::sys::{clock, timex};
+use crate::watch::ClockWatch;
 
 /// The longest time between cross-readings where the kernel gives notice of steps: finds slews. One that
 /// is half due is made when the processor is awake anyway.
@@ -144,14 +143,7 @@ struct Timekeeper {
     hears: mpsc::Receiver<Heard>,
     samples: mpsc::Receiver<(SourceId, RefclockSample)>,
     leap_table: watch::Receiver<Option<LeapTable>>,
-    /// `None` where the kernel gives none.
-    notice: Option<StepNotice>,
-    /// It told of a step that the engine does not know of.
-    noticed: bool,
-    /// What the clock was set to last; `None` where the kernel does not tell.
-    set_to: Option<Bounds>,
-    /// `None` where the kernel does not count it.
-    suspended: Option<Bounds>,
+    watch: ClockWatch,
     report_interval: Duration,
     report_due: Instant,
     reported: Instant,
@@ -164,12 +156,7 @@ struct Timekeeper {
 
 impl Timekeeper {
     fn new(settings: Settings, mut wires: Wires, steering: SteerSettings) -> Self {
-        let notice = StepNotice::new()
-            .inspect_err(|error| {
-                warn!("no notice of clock steps ({error}): they are found within a second");
-            })
-            .ok();
-        let set_to = clock::set_to();
+        let watch = ClockWatch::new(wires.metrics.suspends.clone());
         let now = clock::cross_read();
         let mut engine = Engine::new(settings.engine, seed(), now);
         if let Some(Resumed { steps, stepped }) = settings.resumed {
@@ -191,10 +178,6 @@ impl Timekeeper {
             Some(_) => settings.report_interval,
             None => REVIEW_EVERY,
         };
-        let suspended = clock::suspended_so_far();
-        if suspended.is_none() {
-            warn!("no CLOCK_BOOTTIME: a suspend of this host goes unnoticed");
-        }
         let (heard, hears) = mpsc::channel(HEARD);
         let route = Arc::new(settings.route);
         let leap_table = leaps::watch(settings.leap_table);
@@ -217,10 +200,7 @@ impl Timekeeper {
             hears,
             samples,
             leap_table,
-            notice,
-            noticed: false,
-            set_to,
-            suspended,
+            watch,
             report_interval,
             report_due: Instant::now() + report_interval,
             reported: Instant::now(),
@@ -231,7 +211,7 @@ impl Timekeeper {
     }
 
     async fn run(mut self, stop: CancellationToken) {
-        let seldom = self.notice.is_some() && self.engine.steering() == Steering::Off;
+        let seldom = self.watch.has_notice() && self.engine.steering() == Steering::Off;
         let look_every = if seldom { LOOK_EVERY } else { LOOK_OFTEN };
         let (mut alarm, wanted) = (Alarm::unset(), Arc::clone(&self.wires.wanted));
         self.publish();
@@ -242,8 +222,7 @@ impl Timekeeper {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = stepped(self.notice.as_ref()) => {
-                    self.noticed = true;
+                () = self.watch.stepped() => {
                     self.read_clocks();
                 }
                 Some(heard) = self.hears.recv() => self.handle(heard),
@@ -290,8 +269,7 @@ impl Timekeeper {
                 Action::Steer(steer) => {
                     self.helm.steer(&mut self.engine, steer);
                     if matches!(steer, Steer::Step(_)) {
-                        // The kernel tells of this one, too: its size has been told.
-                        self.set_to = clock::set_to();
+                        self.watch.handle_own_step();
                     }
                 }
                 Action::ExchangeKeys { source } => match self.slots.key_server(source) {
@@ -377,54 +355,14 @@ impl Timekeeper {
         self.publish();
     }
 
-    /// Tells the engine what the clocks show, and gives back what it was told: nothing may be said of a
-    /// moment before it is known that the host did not sleep until then.
     fn read_clocks(&mut self) -> ClockReading {
         self.looked = Instant::now();
-        let mut reading = clock::cross_read();
-        let suspended = clock::suspended_so_far();
-        if let Some(lasted) = clock::suspended_between(self.suspended, suspended) {
-            self.suspended = suspended;
-            // The first may be of before the sleep, and would make the next look like a step.
-            reading = clock::cross_read();
-            self.wires.metrics.suspends.inc();
-            info!("the host was suspended for {lasted}");
-            self.engine.handle_suspend(reading, lasted);
-        } else {
-            self.suspended = clock::suspended_by_both(self.suspended, suspended);
-        }
-        // Asked after the reading: a step before it is not missed.
-        if let Some(set) = self.clock_was_set() {
-            reading = clock::cross_read();
-            self.engine.handle_clock_set(reading, set.by);
-        }
-        self.engine.handle_clock(reading);
+        let reading = self.watch.read(&mut self.engine);
         let dropped = self.wires.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             self.engine.handle_dropped_reports(reading, dropped);
         }
         reading
-    }
-
-    /// Whether the clock was set since this was asked last: the kernel's word, or what two clocks show
-    /// where it gives none.
-    fn clock_was_set(&mut self) -> Option<ClockSet> {
-        let noticed = match &self.notice {
-            Some(notice) => mem::take(&mut self.noticed) | notice.take().unwrap_or(false),
-            None => true,
-        };
-        if !noticed {
-            return None;
-        }
-        let set_to = clock::set_to();
-        let by = clock::set_between(self.set_to, set_to);
-        if self.notice.is_none() && by.is_none() {
-            // What was read without a break tells more the next time.
-            self.set_to = self.set_to.into_iter().chain(set_to).min_by_key(|b| b.width());
-            return None;
-        }
-        self.set_to = set_to;
-        Some(ClockSet { by })
     }
 
     /// Tells the engine who else steers, when somebody has looked.
@@ -488,20 +426,6 @@ impl Timekeeper {
         };
         self.due = Some((wanted, at));
         at.min(self.report_due)
-    }
-}
-
-/// The clock was set.
-struct ClockSet {
-    /// How far; `None`: by less than two readings of it tell.
-    by: Option<Span>,
-}
-
-async fn stepped(notice: Option<&StepNotice>) {
-    match notice {
-        // A failing notice would turn the loop into a busy one: looking now and then is left.
-        Some(notice) if notice.stepped().await.is_ok() => {}
-        _ => std::future::pending().await,
     }
 }
 
