@@ -30,3 +30,4 @@ pub mod sys;
 pub mod timekeeper;
 pub mod uplink;
 pub mod view;
+mod watch;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use agent_core::{EngineConfig, Steering};
 use anyhow::{Context, Result, bail};
 use fleet_proto::pb;
-use timebase::{Discipliner, Report};
+use timebase::{Bounds, Discipliner, Report};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -110,7 +110,7 @@ async fn run_parts(config: &Config, output: Output, threads: Threads) -> Result<
     let reboot = keeps_state && identity::is_first_start(&state_dir, boot);
     let sequence = Sequence::starting_at(clock::since_boot());
     let steps = StepRecord::new(&state_dir, boot);
-    let resumed = steps.resumed(clock::set_to());
+    let resumed = steps.resumed(clock::set_to().map(Bounds::midpoint));
     let reporting = match &config.collector {
         Some(url) => Some(Reporting::start(config, url, boot, &sequence, steps)?),
         None => None,
@@ -278,7 +278,7 @@ async fn keep(
         let (steps, spool) = (Arc::clone(&steps), Arc::clone(&spool));
         let append = move || {
             let mut steps = steps.lock().unwrap_or_else(PoisonError::into_inner);
-            steps.note(count, clock::set_to());
+            steps.note(count, clock::set_to().map(Bounds::midpoint));
             spool.lock().unwrap_or_else(PoisonError::into_inner).append(reports);
         };
         if tokio::task::spawn_blocking(append).await.is_err() {

@@ -59,7 +59,7 @@ fn summary(out: &mut String, view: &View) -> std::fmt::Result {
         let limit = view.drift_limit_ppm;
         line("oscillator", format!("{ppm:+.3} ppm{sigma}  (limit assumed: ±{limit} ppm)"))?;
     }
-    line("discipliner", format!("{}, {} clock steps seen", view.discipliner, view.steps))?;
+    line("discipliner", format!("{}, clock epoch {} of this boot", view.discipliner, view.steps))?;
     line("discipline", view.discipline.text.clone())?;
     let kernel = &view.kernel;
     let word = if kernel.synchronised { "synchronised" } else { "not synchronised" };

@@ -1,9 +1,9 @@
-//! How often the system clock was stepped in this boot, kept across restarts of the agent.
+//! How often the system clock was or may have been set in this boot, kept across restarts of the agent.
 //!
 //! Reports count steps so that two readings of one count are of one clock. A restarted agent that began
 //! at zero again would give a count a second meaning, so the count is on disk before a report with it
-//! is, with what the clock was set to at that time: if that is another one at the next start, the clock
-//! was stepped while no agent looked.
+//! is, with what the clock was set to at that time: if that is another one at the next start, a step while
+//! no agent looked is told.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use tracing::warn;
 
 use crate::identity::replace;
 
-/// A smaller change between two runs is the noise of reading two clocks.
+/// A smaller change between two runs may be the noise of reading two clocks. The next run counts on in any
+/// case; only as an event it is not told.
 const LEAST_STEP: Span = Span::from_millis(2);
 
 /// Where a former run in this boot ended.

@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_core::nts::NtsFailure;
-use agent_core::{Action, ClockReading, Engine, EngineConfig, RefclockSample, SourceId, Steering};
+use agent_core::{
+    Action, ClockReading, Engine, EngineConfig, RefclockSample, SourceId, Steer, Steering,
+};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use prometheus_client::metrics::counter::Counter;
-use timebase::{Bounds, Discipliner, EventKind, LeapTable, Raw, Report, Timestamp};
+use timebase::{Discipliner, EventKind, LeapTable, Raw, Report, Timestamp};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,10 +35,10 @@ use crate::spool::Sequence;
 use crate::steer::{Helm, SteerSettings};
 use crate::steps::Resumed;
 use crate::sys::alarm::Alarm;
-use crate::sys::cancel::StepNotice;
 use crate::sys::route::Route;
 use crate::sys::udp::StampingHeld;
 use crate::sys::{clock, timex};
+use crate::watch::ClockWatch;
 
 /// The longest time between cross-readings where the kernel gives notice of steps: finds slews. One that
 /// is half due is made when the processor is awake anyway.
@@ -141,8 +143,7 @@ struct Timekeeper {
     hears: mpsc::Receiver<Heard>,
     samples: mpsc::Receiver<(SourceId, RefclockSample)>,
     leap_table: watch::Receiver<Option<LeapTable>>,
-    /// `None` where the kernel does not count it.
-    suspended: Option<Bounds>,
+    watch: ClockWatch,
     report_interval: Duration,
     report_due: Instant,
     reported: Instant,
@@ -155,6 +156,7 @@ struct Timekeeper {
 
 impl Timekeeper {
     fn new(settings: Settings, mut wires: Wires, steering: SteerSettings) -> Self {
+        let watch = ClockWatch::new(wires.metrics.suspends.clone());
         let now = clock::cross_read();
         let mut engine = Engine::new(settings.engine, seed(), now);
         if let Some(Resumed { steps, stepped }) = settings.resumed {
@@ -176,10 +178,6 @@ impl Timekeeper {
             Some(_) => settings.report_interval,
             None => REVIEW_EVERY,
         };
-        let suspended = clock::suspended_so_far();
-        if suspended.is_none() {
-            warn!("no CLOCK_BOOTTIME: a suspend of this host goes unnoticed");
-        }
         let (heard, hears) = mpsc::channel(HEARD);
         let route = Arc::new(settings.route);
         let leap_table = leaps::watch(settings.leap_table);
@@ -202,7 +200,7 @@ impl Timekeeper {
             hears,
             samples,
             leap_table,
-            suspended,
+            watch,
             report_interval,
             report_due: Instant::now() + report_interval,
             reported: Instant::now(),
@@ -213,12 +211,7 @@ impl Timekeeper {
     }
 
     async fn run(mut self, stop: CancellationToken) {
-        let notice = StepNotice::new()
-            .inspect_err(|error| {
-                warn!("no notice of clock steps ({error}): they are found within a second");
-            })
-            .ok();
-        let seldom = notice.is_some() && self.engine.steering() == Steering::Off;
+        let seldom = self.watch.has_notice() && self.engine.steering() == Steering::Off;
         let look_every = if seldom { LOOK_EVERY } else { LOOK_OFTEN };
         let (mut alarm, wanted) = (Alarm::unset(), Arc::clone(&self.wires.wanted));
         self.publish();
@@ -229,7 +222,7 @@ impl Timekeeper {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = stepped(notice.as_ref()) => {
+                () = self.watch.stepped() => {
                     self.read_clocks();
                 }
                 Some(heard) = self.hears.recv() => self.handle(heard),
@@ -273,7 +266,12 @@ impl Timekeeper {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Resolve(source) => self.slots.resolve(source),
-                Action::Steer(steer) => self.helm.steer(&mut self.engine, steer),
+                Action::Steer(steer) => {
+                    self.helm.steer(&mut self.engine, steer);
+                    if matches!(steer, Steer::Step(_)) {
+                        self.watch.handle_own_step();
+                    }
+                }
                 Action::ExchangeKeys { source } => match self.slots.key_server(source) {
                     Some(server) => self.keys.start(source, server),
                     None => {
@@ -357,23 +355,9 @@ impl Timekeeper {
         self.publish();
     }
 
-    /// Tells the engine what the clocks show, and gives back what it was told: nothing may be said of a
-    /// moment before it is known that the host did not sleep until then.
     fn read_clocks(&mut self) -> ClockReading {
         self.looked = Instant::now();
-        let mut reading = clock::cross_read();
-        let suspended = clock::suspended_so_far();
-        if let Some(lasted) = clock::suspended_between(self.suspended, suspended) {
-            self.suspended = suspended;
-            // The first may be of before the sleep, and would make the next look like a step.
-            reading = clock::cross_read();
-            self.wires.metrics.suspends.inc();
-            info!("the host was suspended for {lasted}");
-            self.engine.handle_suspend(reading, lasted);
-        } else {
-            self.suspended = clock::suspended_by_both(self.suspended, suspended);
-        }
-        self.engine.handle_clock(reading);
+        let reading = self.watch.read(&mut self.engine);
         let dropped = self.wires.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             self.engine.handle_dropped_reports(reading, dropped);
@@ -442,14 +426,6 @@ impl Timekeeper {
         };
         self.due = Some((wanted, at));
         at.min(self.report_due)
-    }
-}
-
-async fn stepped(notice: Option<&StepNotice>) {
-    match notice {
-        // A failing notice would turn the loop into a busy one: looking now and then is left.
-        Some(notice) if notice.stepped().await.is_ok() => {}
-        _ => std::future::pending().await,
     }
 }
 

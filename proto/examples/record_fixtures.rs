@@ -30,6 +30,7 @@ fn main() -> std::io::Result<()> {
         reports: vec![pb::Report::from(&example::report())],
         sent_realtime_ns: 11,
         sent_raw_ns: Some(12),
+        running_raw_ns: None,
         witness: Some(pb::Witness { t1_realtime_ns: 1, t2_ns: 2, t3_ns: 3, t4_realtime_ns: 4 }),
     };
     for (name, message) in [("hello.bin", Hello(hello)), ("batch.bin", Batch(batch))] {

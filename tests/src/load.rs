@@ -133,6 +133,7 @@ impl Client {
             reports,
             sent_realtime_ns: clock::since_1970().as_nanos() as i64,
             sent_raw_ns: Some(self.raw_ns()),
+            running_raw_ns: None,
             witness: None,
         }
     }

@@ -136,7 +136,8 @@ impl Statistical {
 pub struct Report {
     /// Number within (host, boot).
     pub seq: Seq,
-    /// Steps of the system clock seen since boot by this agent; with the boot id, the clock epoch.
+    /// How often since boot the system clock was set, or may have been while the host slept or no agent
+    /// ran; with the boot id, the clock epoch.
     pub steps: u32,
     /// The most that the system clock strayed, since the report before, from the straight line over the raw
     /// clock between the two. `None`: it was set since, this is the agent's first, or nobody looked.

@@ -231,7 +231,7 @@ impl Engine {
         outcome
     }
 
-    /// Both clocks were read: periodically, and as soon as the kernel says that the clock was set.
+    /// Both clocks were read. A step between two readings shows if it is more than a slew could be.
     pub fn handle_clock(&mut self, reading: ClockReading) {
         self.at(reading.raw);
         let steered = self.steered_since(reading);
@@ -247,23 +247,41 @@ impl Engine {
         self.steer(reading);
     }
 
+    /// The clock was set since the last reading, which the kernel tells however small the step is: a
+    /// clock epoch begins. `by` is its size, `None` if it is too small to be read off the clocks.
+    pub fn handle_clock_set(&mut self, now: ClockReading, by: Option<Span>) {
+        self.at(now.raw);
+        self.steered_since(now);
+        self.clock = now;
+        self.steps.restart(now);
+        match by {
+            Some(by) => self.stepped_by(by),
+            None => self.begin_epoch(),
+        }
+        self.interrupt_steering();
+        self.steer(now);
+    }
+
     /// The agent goes on where a former run in the same boot ended: `steps` were counted by then, and
-    /// `by` is how far the clock was stepped since, if it was.
+    /// `by` is how far the clock was stepped since, if it was. Nobody looked meanwhile, so a clock epoch
+    /// begins in any case.
     pub fn resume(&mut self, now: ClockReading, steps: u32, by: Option<Span>) {
         self.handle_clock(now);
         self.step_count = self.step_count.saturating_add(steps);
-        if let Some(by) = by {
-            self.stepped_by(by);
+        match by {
+            Some(by) => self.stepped_by(by),
+            None => self.begin_epoch(),
         }
     }
 
     /// The host slept, or its virtual machine was paused, for `lasted`. The raw clock does not count
-    /// that, so nothing known about `raw − UTC` holds any more.
+    /// that, so nothing known about `raw − UTC` holds any more. On waking the clock is set, well or badly:
+    /// a clock epoch begins.
     pub fn handle_suspend(&mut self, now: ClockReading, lasted: Span) {
         self.at(now.raw);
         self.clock = now;
         self.steps.restart(now);
-        self.stray = None;
+        self.begin_epoch();
         self.started = now.raw;
         self.oscillator.forget();
         for source in &mut self.sources {
@@ -400,10 +418,15 @@ impl Engine {
         self.state = assessment.state;
     }
 
-    fn stepped_by(&mut self, by: Span) {
+    /// Readings before and after are not of one clock.
+    fn begin_epoch(&mut self) {
         self.step_count = self.step_count.saturating_add(1);
-        self.stepped = true;
         self.stray = None;
+    }
+
+    fn stepped_by(&mut self, by: Span) {
+        self.begin_epoch();
+        self.stepped = true;
         self.urgent = true;
         self.note(EventKind::Step { by });
     }

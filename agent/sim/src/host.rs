@@ -213,6 +213,7 @@ impl SimHost {
             servers: vec![Default::default(); config.links.len()],
             naive: None,
             status: None,
+            set_by: None,
             idle_until: at,
             next_seq: Seq((uptime * 1000.0) as u64),
             // Hosts were not started together: spread their reports over the interval.
@@ -240,6 +241,7 @@ impl SimHost {
                     up.reading(at);
                     up.clock.step(by);
                     // The kernel says at once that the clock was set.
+                    up.set_by = Some(up.set_by.unwrap_or(Span::ZERO) + by);
                     self.next_clock_check = at;
                 }
             }
@@ -316,7 +318,10 @@ impl SimHost {
                 let kernel_ppb = up.clock.frequency();
                 up.engine.handle_discipliner(now.raw, Discipliner::None, kernel_ppb);
             }
-            up.engine.handle_clock(now);
+            match up.set_by.take() {
+                Some(by) => up.engine.handle_clock_set(now, Some(by)),
+                None => up.engine.handle_clock(now),
+            }
             self.next_clock_check = at + CLOCK_CHECK;
         }
         if up.engine.next_timeout().is_some_and(|due| due <= now.raw) {

@@ -52,17 +52,30 @@ impl StepNotice {
         Ok(Self { timer: watch(Timer(timer), Interest::READABLE)? })
     }
 
-    /// Waits for the next step, and arms the timer again.
+    /// Waits for the next step. It is told once: here, or by [`take`](Self::take).
     pub async fn stepped(&self) -> io::Result<()> {
         loop {
             let mut ready = self.timer.readable().await?;
-            match nix::unistd::read(&self.timer.get_ref().0, &mut [0; 8]) {
-                Err(Errno::EAGAIN) => ready.clear_ready(),
+            if self.take()? {
+                return Ok(());
+            }
+            ready.clear_ready();
+        }
+    }
+
+    /// Whether there was a step that was not told yet. A step is told however small it is; so is waking
+    /// from sleep, where the kernel sets the clock by the time that it slept.
+    pub fn take(&self) -> io::Result<bool> {
+        let timer = &self.timer.get_ref().0;
+        loop {
+            match nix::unistd::read(timer, &mut [0; 8]) {
+                Err(Errno::EAGAIN) => return Ok(false),
                 Err(Errno::EINTR) => {}
-                Ok(_) | Err(Errno::ECANCELED) => {
-                    ready.clear_ready();
-                    arm(&self.timer.get_ref().0)?;
-                    return Ok(());
+                // Reading it arms it for the next one.
+                Err(Errno::ECANCELED) => return Ok(true),
+                Ok(_) => {
+                    arm(timer)?;
+                    return Ok(true);
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -12,6 +12,8 @@ const TRIES: usize = 3;
 /// Less than this is no suspend: what a sleep shorter than it could hide is far below what is ever claimed
 /// of a host that slept.
 const SUSPEND_LEAST: Span = Span::MILLISECOND;
+/// What the kernel's own rounding may make of two clocks that were not set.
+const SET_LEAST: Span = Span::from_ns(100);
 /// Clocks read one after the other within this were read without a break.
 const UNBROKEN: Span = Span::from_ns(2_000);
 
@@ -38,14 +40,22 @@ pub fn realtime() -> Timestamp<Host> {
 
 /// CLOCK_REALTIME − CLOCK_BOOTTIME: changes only when the clock is set. Slewing moves both alike, and
 /// both count sleep. `None` where the kernel has no CLOCK_BOOTTIME.
-pub fn set_to() -> Option<Span> {
-    let tries = (0..TRIES).filter_map(|_| {
+pub fn set_to() -> Option<Bounds> {
+    tightest((0..TRIES).map_while(|_| {
         let before = try_read(ClockId::CLOCK_BOOTTIME)?;
         let realtime = read(ClockId::CLOCK_REALTIME);
         let after = try_read(ClockId::CLOCK_BOOTTIME)?;
-        Some((after - before, realtime - before.midpoint(after)))
-    });
-    tries.min().map(|(_, difference)| Span::from_ns(difference))
+        let less = |boottime| Span::from_ns(realtime.saturating_sub(boottime));
+        Some(Bounds::between(less(after), less(before)))
+    }))
+}
+
+/// How far the clock was set between two values of [`set_to`]; `None` if it is not certain that it was, or
+/// if the kernel does not tell.
+pub fn set_between(before: Option<Bounds>, after: Option<Bounds>) -> Option<Span> {
+    let (before, after) = (before?, after?);
+    let certainly = (after.lo() - before.hi()).max(before.lo() - after.hi());
+    (certainly > SET_LEAST).then(|| after.midpoint() - before.midpoint())
 }
 
 /// Time since boot; suspended time is included where the kernel counts it.
@@ -153,6 +163,21 @@ mod tests {
         assert_eq!(between(bounds(0, 0), bounds(MS, MS)), None);
         assert_eq!(between(None, bounds(MS, MS)), None);
         assert_eq!(between(bounds(0, 0), None), None);
+    }
+
+    /// Proves that a clock that was set shows it in both directions, however small the step, and that one
+    /// that was not does not, as two readings of this machine's own clocks do not.
+    #[test]
+    fn a_set_clock_is_told_from_a_break() {
+        let between = |before, after| set_between(before, after).map(Span::as_ns);
+        assert_eq!(between(bounds(-40, 60), bounds(4_960, 5_060)), Some(5_000));
+        assert_eq!(between(bounds(4_960, 5_060), bounds(-40, 60)), Some(-5_000));
+        assert_eq!(between(bounds(-40, 60), bounds(160, 260)), None);
+        assert_eq!(between(bounds(-40, 60), bounds(-900_000, 900_000)), None);
+        assert_eq!(between(None, bounds(0, 0)), None);
+        let now = set_to();
+        assert!(now.is_some());
+        assert_eq!(set_between(now, set_to()), None);
     }
 
     /// Proves that of several readings one without a break is taken.

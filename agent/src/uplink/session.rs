@@ -174,12 +174,14 @@ impl<B: Backlog, C: Credentials> Uplink<B, C> {
         let last = batch.last_seq();
         let reports = batch.reports.len() as u64;
         let (realtime, raw) = (self.clocks)();
+        let current = batch.boot == self.reporter.boot;
         let message = pb::Batch {
             batch: session.batches,
             boot_id: batch.boot.as_bytes().to_vec(),
             reports: batch.reports,
             sent_realtime_ns: realtime.as_ns(),
-            sent_raw_ns: (batch.boot == self.reporter.boot).then(|| raw.as_ns()),
+            sent_raw_ns: current.then(|| raw.as_ns()),
+            running_raw_ns: (!current).then(|| raw.as_ns()),
             witness: session.witness.take(),
         };
         send(&session.outgoing, ToCollector::Batch(message)).await?;

@@ -175,6 +175,9 @@ async fn an_older_boot_is_reported_under_its_own_name() {
     let sent: Vec<_> =
         seen.batches.iter().map(|b| (b.boot_id.clone(), b.sent_raw_ns.is_some())).collect();
     assert_eq!(sent, [(OLD_BOOT.as_bytes().to_vec(), false), (BOOT.as_bytes().to_vec(), true)]);
+    // The raw clock of this boot says how long ago the other one ended at the latest.
+    let running: Vec<_> = seen.batches.iter().map(|b| b.running_raw_ns).collect();
+    assert_eq!(running, [Some(-seen.batches[0].sent_realtime_ns), None]);
 }
 
 /// Proves that a host that may not come in says so, keeps its reports, and does not knock again at

@@ -55,8 +55,34 @@ async fn a_step_moves_the_window_at_once() {
     child.wait().unwrap();
 }
 
-/// Proves that a step made while no agent ran is counted by the next one in the same boot, and that a
-/// restart alone neither counts one nor begins again at none.
+/// Proves that a step that a slew could have made in the time is counted, once, where the kernel tells of it.
+#[test]
+fn a_small_step_counts_if_the_kernel_tells() {
+    let folder = Folder::new();
+    let Some(library) = stepped_clock(&folder) else {
+        return skip("a_small_step_counts_if_the_kernel_tells", "no C compiler on this machine");
+    };
+    let mut child = agent()
+        .args(["run", "--json", "--server", "127.0.0.1:9"])
+        .env("LD_PRELOAD", &library)
+        .env("STEP_WHEN", folder.path().join("step"))
+        .env("STEP_NS", "-500000")
+        .env("STEP_TOLD", "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    assert_eq!(lines.next().unwrap()["steps"], 0);
+    folder.file("step", "");
+    let steps: Vec<_> = lines.take(5).map(|view| view["steps"].as_u64().unwrap()).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(steps.last(), Some(&1), "{steps:?}");
+}
+
+/// Proves that a step made while no agent ran is told by the next one in the same boot, that each run is a clock epoch of
+/// its own, and that none begins again at none.
 #[tokio::test]
 async fn a_step_between_two_runs_is_counted() {
     let (collector, folder) = (Collector::start().await, Folder::new());
@@ -65,7 +91,7 @@ async fn a_step_between_two_runs_is_counted() {
     };
     let token = folder.file("join-token", JOIN_TOKEN);
     let step = folder.path().join("step");
-    for (stepped_before, counted) in [(false, 0), (true, 1), (true, 1)] {
+    for (run, stepped_before) in [false, true, false].into_iter().enumerate() {
         if stepped_before {
             folder.file("step", "");
         }
@@ -81,20 +107,25 @@ async fn a_step_between_two_runs_is_counted() {
                 .env("LD_PRELOAD", &library)
                 .env("STEP_WHEN", &step),
         );
-        let steps = eventually("a report of this run arrives", || {
+        let (steps, told) = eventually("a report of this run arrives", || {
             let seen = collector.seen();
             let mut fresh = seen.stored.values().flatten().skip(known);
-            fresh.find(|report| report.events.iter().any(is_start)).map(|report| report.steps)
+            let first = fresh.find(|report| report.events.iter().any(is_start))?;
+            Some((first.steps as usize, first.events.iter().filter(|e| is_step(e)).count()))
         })
         .await;
         agent.kill_9();
-        assert_eq!(steps, counted, "{known} reports before");
+        assert_eq!((steps, told), (run, usize::from(stepped_before)), "{known} reports before");
     }
 }
 
 /// A run's first report tells of its start.
 fn is_start(event: &pb::Event) -> bool {
     matches!(event.kind, Some(pb::event::Kind::Started(_)))
+}
+
+fn is_step(event: &pb::Event) -> bool {
+    matches!(event.kind, Some(pb::event::Kind::Step(_)))
 }
 
 /// The library that makes a process see a stepped clock; `None` without a compiler.

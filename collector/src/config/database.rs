@@ -111,6 +111,10 @@ impl Retention {
             );
         }
         anyhow::ensure!(
+            self.events >= self.samples,
+            "[retention] events must be at least as long as samples: they tell between which samples the host slept"
+        );
+        anyhow::ensure!(
             self.raw >= Span::from_secs(600) && self.raw <= DAY,
             "[retention] raw must be from 10 min to 1 d: reports come minutes late as a rule"
         );

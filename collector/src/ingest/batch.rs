@@ -40,9 +40,19 @@ pub(super) struct Refused {
     pub(super) detail: String,
 }
 
+/// How the reports of a batch are dated.
+#[derive(Clone, Copy, Debug)]
+enum Dating {
+    /// Of the boot that runs: by their age when the batch was sent.
+    ByAge { sent: Timestamp<Raw> },
+    /// Of an earlier boot: by their own clock, but none is younger than the boot that runs.
+    ByItself { youngest: Timestamp<Utc> },
+}
+
 /// Sorts a batch into what can be stored, each report with the collector's own time for it, and what
 /// cannot. In the boot that runs no claim of the host's clock is believed: times come from the age on its
-/// raw clock. A report of an earlier boot has only its own corrected clock to go by.
+/// raw clock. A report of an earlier boot has only its own corrected clock to go by, but was made before the boot
+/// that runs began.
 pub(super) fn check(
     wire: pb::Batch,
     context: Context,
@@ -74,6 +84,12 @@ pub(super) fn check(
             );
         }
     };
+    let dating = match sent_raw {
+        Some(sent) => Dating::ByAge { sent },
+        None => Dating::ByItself {
+            youngest: received_at - Span::from_ns(wire.running_raw_ns.unwrap_or(0)),
+        },
+    };
     let found = wire.witness.map(|stamps| witness::bounds(stamps, received_at));
     let mut checked = Checked {
         bad_witness: found == Some(None),
@@ -90,7 +106,7 @@ pub(super) fn check(
     let mut last = Seq(0);
     for wire in wire.reports {
         let seq = wire.seq;
-        match check_report(wire, last, sent_raw, received_at) {
+        match check_report(wire, last, dating, received_at) {
             Ok(dated) => {
                 last = dated.report.seq;
                 checked.batch.reports.push(dated);
@@ -106,7 +122,7 @@ pub(super) fn check(
 fn check_report(
     wire: pb::Report,
     last: Seq,
-    sent_raw: Option<Timestamp<Raw>>,
+    dating: Dating,
     received_at: Timestamp<Utc>,
 ) -> Result<Dated, Refused> {
     let report = Report::try_from(wire)
@@ -115,15 +131,18 @@ fn check_report(
         let detail = format!("seq {} does not follow {last}", report.seq);
         return Err(Refused { reason: Reason::OutOfOrder, detail });
     }
-    let ref_time = match sent_raw {
-        Some(sent) if report.raw > sent => {
+    let ref_time = match dating {
+        Dating::ByAge { sent } if report.raw > sent => {
             let ahead = report.raw - sent;
             let detail = format!("made {ahead} after its batch was sent");
             return Err(Refused { reason: Reason::FromTheFuture, detail });
         }
-        Some(sent) => received_at - (sent - report.raw),
+        Dating::ByAge { sent } => received_at - (sent - report.raw),
         // Its raw clock is gone; its own window is the best that is left.
-        None => report.realtime.corrected(report.bounds.map_or(Span::ZERO, Bounds::midpoint)),
+        Dating::ByItself { youngest } => {
+            let error = report.bounds.map_or(Span::ZERO, Bounds::midpoint);
+            report.realtime.corrected(error).min(youngest)
+        }
     };
     let ref_time = clamp(ref_time, received_at);
     Ok(Dated { ref_time, report })

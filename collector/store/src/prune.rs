@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// Removes the clock epochs that ended more than `keep` before `now`; how many. One ends where the next
-    /// of its host begins.
+    /// of its host begins, or later if it was filed later.
     ///
     /// # Errors
     /// The database does not answer.
@@ -88,9 +88,9 @@ impl Store {
         sqlx::query!(
             "DELETE FROM store.epoch e USING (
                  SELECT host_id, boot_no, steps, lead(first_ref_time)
-                            OVER (PARTITION BY host_id ORDER BY first_ref_time, boot_no, steps) AS ended
+                            OVER (PARTITION BY host_id ORDER BY boot_no, steps) AS ended
                  FROM store.epoch) n
-             WHERE n.ended < $1
+             WHERE n.ended < $1 AND e.first_ref_time < $1
                AND e.host_id = n.host_id AND e.boot_no = n.boot_no AND e.steps = n.steps",
             oldest as _
         )

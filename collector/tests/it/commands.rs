@@ -92,6 +92,7 @@ async fn broken_configuration_is_named() {
         ("[web]\nlisten = \"0.0.0.0:4460\"\n", vec!["listen", "secure-cookies", "allow-plain"]),
         ("[ingest]\nmax-message-bytes = 65536\n", vec!["max-message-bytes", "1048576"]),
         ("[retention]\nsamples = \"1 d\"\n", vec!["retention", "8 d"]),
+        ("[retention]\nevents = \"8 d\"\n", vec!["retention", "events", "as long as samples"]),
         ("[retention]\nalerts = \"1 d\"\n", vec!["retention", "2 d"]),
         ("[database]\nurl = \"mysql://x\"\n", vec!["url"]),
         ("][", vec!["line 1"]),

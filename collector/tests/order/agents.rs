@@ -16,6 +16,9 @@ const HOSTS: u64 = 30;
 const LENGTH: Span = Span::from_secs(45 * 60);
 /// Between two looks at a host's clock; no multiple of the report's interval.
 const LOOK: Span = Span::from_millis(11_310);
+/// Looks right before and after something happens.
+const AROUND: [Span; 4] =
+    [Span::from_millis(-2), Span::from_ns(-100_000), Span::from_ns(100_000), Span::from_millis(2)];
 
 /// What a clock showed at some moment of UTC.
 struct Look {
@@ -42,14 +45,16 @@ fn host(seed: u64) -> HostConfig {
         _ => Steering::Every { every, aim: Span::ZERO, noise },
     };
     let mut faults = Vec::new();
-    for _ in 0..rng.below(4) {
+    for _ in 0..rng.below(8) {
         let after = Span::from_secs(600 + rng.below(1_500) as i64);
-        let by = Span::from_secs_f64(rng.normal() * [0.03, 3.0, 4e3][rng.below(3)]);
+        // The kernel tells of each, also of those that a slew could have made.
+        let by =
+            Span::from_secs_f64(rng.normal() * [1e-5, 3e-3, 3e-3, 0.03, 3.0, 4e3][rng.below(6)]);
         let lasts = Span::from_secs(5 + rng.below(120) as i64);
-        let fault = match rng.below(5) {
-            0 | 1 => Fault::Step(by),
-            2 => Fault::Reboot { down: lasts },
-            3 => Fault::Suspend { lasts, noticed: true },
+        let fault = match rng.below(6) {
+            0..=2 => Fault::Step(by),
+            3 => Fault::Reboot { down: lasts },
+            4 => Fault::Suspend { lasts, noticed: true },
             _ => Fault::SourcesDie,
         };
         faults.push((after, None, fault));
@@ -77,10 +82,12 @@ fn host(seed: u64) -> HostConfig {
 fn live(config: HostConfig) -> (Vec<SimReport>, Vec<Look>) {
     let start = Timestamp::from_ns(NOON_NS);
     let name = config.name.clone();
+    let faults = config.faults.iter().flat_map(|(after, ..)| AROUND.map(|a| start + *after + a));
+    let often = (1..LENGTH.as_ns() / LOOK.as_ns()).map(|n| start + LOOK.times(n));
+    let when: BTreeSet<_> = faults.chain(often).collect();
     let mut host = SimHost::new(config, start);
-    let (mut reports, mut looks, mut now) = (Vec::new(), Vec::new(), start);
-    while now < start + LENGTH {
-        now = now + LOOK;
+    let (mut reports, mut looks) = (Vec::new(), Vec::new());
+    for now in when {
         host.advance(now, &mut reports);
         if let Some(SimReport { boot, report, .. }) = host.status(now) {
             let (local, utc) = (report.realtime.as_ns(), host.utc(now).as_ns());
@@ -128,6 +135,7 @@ async fn the_engine_reports_what_is_relied_on() {
     }
     world.run("ANALYZE").await;
     assert!(looks.len() > 5_000, "{}", looks.len());
+    orders(&world, &looks).await;
     for repacked in [false, true] {
         if repacked {
             world.repack(NOON_NS + 4 * 3_600_000_000_000).await;
@@ -162,4 +170,33 @@ async fn the_engine_reports_what_is_relied_on() {
         assert!(narrow > all * 3 / 4, "{narrow} of {all}");
     }
     world.end().await;
+}
+
+/// What a clock showed right before it was set, and right after: never the other way round, however small the step.
+async fn orders(world: &World, looks: &[Look]) {
+    let near = |pair: &&[Look]| {
+        pair[0].host == pair[1].host && (0..10_000_000).contains(&(pair[1].utc - pair[0].utc))
+    };
+    let pairs: Vec<_> = looks.windows(2).filter(near).collect();
+    let back =
+        pairs.iter().filter(|p| p[1].local < p[0].local && p[0].local - p[1].local < 5_000_000);
+    assert!(back.count() > 3 && pairs.len() > 100, "{}", pairs.len());
+    let said: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT fleet.order_of(q.host, q.a, q.host, q.b), q.a, q.b
+         FROM unnest($1::text[], $2::int8[], $3::int8[]) AS q(host, a, b)",
+    )
+    .bind(pairs.iter().map(|p| p[0].host.clone()).collect::<Vec<_>>())
+    .bind(pairs.iter().map(|p| p[0].local).collect::<Vec<_>>())
+    .bind(pairs.iter().map(|p| p[1].local).collect::<Vec<_>>())
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    let wrong: Vec<_> = said.iter().filter(|(order, ..)| order == "after").collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {}: {:?}",
+        wrong.len(),
+        said.len(),
+        &wrong[..wrong.len().min(5)]
+    );
 }

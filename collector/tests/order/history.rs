@@ -6,6 +6,8 @@ use std::fmt::Write;
 pub(crate) const NOON_NS: i64 = 1_789_560_000_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
+/// A hardware clock that shows local time.
+const HOURS: i64 = 8 * 3_600 * SECOND;
 
 /// Splitmix64: the same everywhere.
 pub(crate) struct Random(pub(crate) u64);
@@ -63,7 +65,7 @@ struct Sample {
     stray: Option<i64>,
     boot: i32,
     steps: i32,
-    event: Option<&'static str>,
+    events: Vec<&'static str>,
 }
 
 /// A moment of which the truth is known.
@@ -83,8 +85,12 @@ impl History {
     /// Half an hour or so with all that can happen to a clock.
     pub(crate) fn eventful(seed: u64) -> Self {
         let mut random = Random(seed);
-        let ticks = run(&mut random);
-        let samples = report(&ticks, &mut random);
+        // An agent that tells less.
+        let old = random.one_in(4);
+        let ticks = run(&mut random, old);
+        let mut samples = report(&ticks, &mut random, old);
+        file(&mut samples, &ticks, &mut random);
+        lose(&mut samples, &mut random);
         Self { name: format!("host-{seed}"), ticks, samples }
     }
 
@@ -104,7 +110,7 @@ impl History {
                 stray: (n > 1).then_some(500),
                 boot: 1,
                 steps: 0,
-                event: None,
+                events: Vec::new(),
             }
         };
         Self { name: name.to_owned(), ticks: Vec::new(), samples: (1..=8).map(sample).collect() }
@@ -154,11 +160,11 @@ impl History {
                 s.seq, s.host, s.raw, s.frequency, s.boot, s.steps
             )
             .unwrap();
-            if let Some(kind) = s.event {
+            for (place, kind) in s.events.iter().enumerate() {
                 let (boot, seq, clock, raw) = (s.boot, s.seq, s.host, s.raw);
                 writeln!(
                     events,
-                    "{host}\t{boot}\t{seq}\t0\t{time}\t{clock}\t{raw}\t{kind}\t{kind}"
+                    "{host}\t{boot}\t{seq}\t{place}\t{time}\t{clock}\t{raw}\t{kind}\t{kind}"
                 )
                 .unwrap();
             }
@@ -186,8 +192,9 @@ fn at(tick: &Tick, ns: i64) -> Moment {
     Moment { utc: tick.utc + ns, local: tick.utc + ns + tick.host_set + host.round() as i64 }
 }
 
-/// The clocks: an oscillator that wanders, steering of every kind, steps, reboots and sleep.
-fn run(random: &mut Random) -> Vec<Tick> {
+/// The clocks: an oscillator that wanders, steering of every kind, steps, reboots and sleep, which an old
+/// agent does not count as steps.
+fn run(random: &mut Random, old: bool) -> Vec<Tick> {
     let utc = NOON_NS + random.within(0, 3_600) * SECOND;
     let base = random.within(-45_000, 45_000) as f64 * 1e-9;
     let mut tick = Tick {
@@ -227,6 +234,8 @@ fn run(random: &mut Random) -> Vec<Tick> {
             match random.within(0, 5) {
                 0 | 1 => {
                     let far = random.pick(&[
+                        10_000,
+                        3_000_000,
                         30_000_000,
                         SECOND,
                         60 * SECOND,
@@ -237,7 +246,7 @@ fn run(random: &mut Random) -> Vec<Tick> {
                     tick.steps += 1;
                 }
                 2 => {
-                    let wrong = random.pick(&[0, SECOND, 5 * SECOND, 600 * SECOND]);
+                    let wrong = random.pick(&[0, SECOND, 5 * SECOND, 600 * SECOND, HOURS]);
                     (tick.boot, tick.steps, asleep) = (tick.boot + 1, 0, random.within(5, 90));
                     (tick.raw_set, tick.raw) = (3 * SECOND - tick.utc, 0.0);
                     tick.host_set += random.within(-wrong, wrong);
@@ -257,26 +266,24 @@ fn run(random: &mut Random) -> Vec<Tick> {
         if asleep == -1 {
             // What it slept is known to the second or so.
             tick.host_set += random.within(-SECOND / 2, SECOND / 2);
+            tick.steps += i32::from(!old);
         }
         asleep -= asleep.signum();
     }
     ticks
 }
 
-/// The agent's reports: some lost, some without a window, some of an agent that tells less.
-fn report(ticks: &[Tick], random: &mut Random) -> Vec<Sample> {
+/// The agent's reports: some without a window, some of an agent that tells less.
+fn report(ticks: &[Tick], random: &mut Random, old: bool) -> Vec<Sample> {
     let every = random.pick(&[5, 10, 10, 10, 30, 60]);
-    let (old, losses, blind) =
-        (random.one_in(4), random.pick(&[0, 0, 20, 5]), random.pick(&[0, 0, 15, 3]));
+    let blind = random.pick(&[0, 0, 15, 3]);
     let width = random.pick(&[2_000, 100_000, 1_000_000, 30_000_000]);
-    let misfiled = random.one_in(10);
     let mut samples: Vec<Sample> = Vec::new();
-    let (mut last, mut seq, mut lost, mut slept, mut blind_for, mut shift) =
-        (None, 0, false, false, 0, 0);
+    let (mut last, mut seq, mut slept, mut blind_for) = (None, 0, false, 0);
     for (n, tick) in ticks.iter().enumerate() {
         if n > 0 && tick.boot != ticks[n - 1].boot {
-            (last, seq, lost, slept) = (None, 0, false, false);
-            shift = if misfiled { random.within(-5 * DAY, 0) } else { 0 };
+            (last, seq, slept) = (None, 0, false);
+            blind_for = random.within(0, 6);
         }
         slept |= tick.off;
         if tick.off || n as i64 % every != every - 1 {
@@ -287,26 +294,20 @@ fn report(ticks: &[Tick], random: &mut Random) -> Vec<Sample> {
         let raw = |tick: &Tick| tick.utc + tick.raw_set + tick.raw.round() as i64;
         let told = last.filter(|l: &usize| ticks[*l].steps == tick.steps && !slept && !old);
         let stray = told.map(|l| stray(&ticks[l..=n]));
-        let event = if slept { Some("suspend") } else { lost.then_some("dropped") };
         last = Some(n);
         if slept || blind > 0 && random.one_in(blind) {
             blind_for = random.within(1, 6);
         }
-        if losses > 0 && random.one_in(losses) {
-            lost = true;
-            continue;
-        }
-        (slept, lost) = (false, false);
-        let error = here.local - here.utc;
         let (under, over) = (random.within(2, width), random.within(2, width));
         let (under, over) = random.pick(&[(under, over), (2, over), (under, 2)]);
+        let error = here.local - here.utc;
         let frequency = (tick.oscillator * 1e9).round() as i64 + random.within(-200, 200);
         let off = |t: &Tick| (t.oscillator * 1e9 - frequency as f64).abs().ceil() as i64;
         let margin = ticks[n.saturating_sub(512)..=n].iter().map(off).max().unwrap() + 1;
         blind_for -= 1;
         samples.push(Sample {
             utc: here.utc,
-            ref_time: here.utc + shift + random.within(-40_000_000, 40_000_000),
+            ref_time: here.utc + random.within(-40_000_000, 40_000_000),
             seq,
             host: here.local,
             raw: raw(tick),
@@ -316,10 +317,52 @@ fn report(ticks: &[Tick], random: &mut Random) -> Vec<Sample> {
             stray,
             boot: tick.boot,
             steps: tick.steps,
-            event,
+            events: if slept { vec!["suspend"] } else { Vec::new() },
         });
+        slept = false;
     }
     samples
+}
+
+/// Where the collector files them: some boots days too early, and what comes only after the next boot, and has no window,
+/// by its own clock, as far as the collector can believe that.
+fn file(samples: &mut [Sample], ticks: &[Tick], random: &mut Random) {
+    let misfiled = random.one_in(10);
+    for boot in 1..=ticks[ticks.len() - 1].boot {
+        let shift = if misfiled && boot > 1 { random.within(-5 * DAY, 0) } else { 0 };
+        let next = ticks.iter().find(|t| t.boot == boot + 1 && !t.off).map(|t| t.utc);
+        let received =
+            next.filter(|_| random.one_in(2)).map(|n| n + random.within(20, 3_600) * SECOND);
+        // Older collectors took it for as young as its receipt.
+        let youngest = if random.one_in(2) { next } else { received };
+        for sample in samples.iter_mut().filter(|s| s.boot == boot) {
+            sample.ref_time += shift;
+            if let (Some(received), Some(youngest), None) = (received, youngest, sample.bounds) {
+                sample.ref_time = sample.host.clamp(received - 7 * DAY, youngest);
+            }
+        }
+    }
+}
+
+/// What never comes: refused reports, each for itself and without a word, or those that a full spool dropped, the oldest
+/// first, of which the newest of that time tells.
+fn lose(samples: &mut Vec<Sample>, random: &mut Random) {
+    match random.within(0, 5) {
+        0 => samples.retain(|_| !random.one_in(20)),
+        1 => samples.retain(|_| !random.one_in(5)),
+        2 => {
+            for _ in 0..random.within(1, 3) {
+                let first = random.within(0, samples.len() as i64 - 1) as usize;
+                let lost = (random.within(1, 40) as usize).min(samples.len() - first);
+                samples.drain(first..first + lost.min(samples.len() - 1));
+                let newest = first + random.within(0, 40) as usize;
+                if let Some(sample) = samples.get_mut(newest) {
+                    sample.events.push("dropped");
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Farthest from the straight line; the clock runs straight within a second, so its ends tell.

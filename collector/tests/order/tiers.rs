@@ -163,3 +163,30 @@ async fn no_reading_is_of_the_future() {
     }
     world.end().await;
 }
+
+/// Proves that readings so close together that floating point does not tell them apart are found in a block all
+/// the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn close_readings_are_found_in_blocks() {
+    let world = World::new().await;
+    world
+        .run(&format!(
+            "INSERT INTO store.host (host_uuid, name, credential_hash) VALUES (gen_random_uuid(), 'ctl-3', 'x');
+             INSERT INTO store.sample (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, boot_no, steps, state,
+                                       sources_used)
+             SELECT 1, to_timestamp({NOON_NS} / 1e9) + n * interval '10 s', n, {NOON_NS} + n * 20, n * 10000000000,
+                    -1000, 1000, 1, 0, 2, 3
+             FROM generate_series(0, 9) n;
+             INSERT INTO store.epoch
+             SELECT host_id, boot_no, steps, ref_time, host_ns, raw_ns, seq FROM store.sample WHERE seq = 0"
+        ))
+        .await;
+    world.repack(NOON_NS + 4 * HOUR).await;
+    let found = "SELECT array_agg((p.before).seq ORDER BY r)
+                 FROM store.sample_block b, generate_series(0, 8) r,
+                      LATERAL store.block_pair(ROW(b.*)::store.block_row, $1 + r * 20 + 7) p";
+    let found: Vec<i64> =
+        sqlx::query_scalar(found).bind(NOON_NS).fetch_one(&world.pool).await.unwrap();
+    assert_eq!(found, (0..9).collect::<Vec<i64>>());
+    world.end().await;
+}

@@ -142,3 +142,67 @@ async fn skews(world: &World, histories: &[History], random: &mut Random) {
     assert_eq!(wrong, None, "of {all}");
     assert!(widths > all / 4, "{widths} of {all}");
 }
+
+/// Proves that lines of one clock, some to the nanosecond and some to the microsecond, are said to be in order only where
+/// they are: what is cut off may be any part of the microsecond.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_several_precisions() {
+    const ERROR_NS: i64 = 40_000_000;
+    let world = World::new().await;
+    world.fill(&[History::steady("ctl-3", ERROR_NS)]).await;
+    let mut random = Random(11);
+    for _ in 0..20 {
+        let shown: Vec<i64> =
+            (0..50).map(|_| crate::history::NOON_NS - random.within(0, 20_000)).collect();
+        let spans: Vec<i64> =
+            shown.iter().map(|_| if random.one_in(2) { 999 } else { 0 }).collect();
+        let told =
+            shown.iter().zip(&spans).map(|(s, span)| if *span > 0 { s - s % 1000 } else { *s });
+        let lines: Vec<(i64, i64, i64, Option<bool>)> = sqlx::query_as(
+            "SELECT line, lo_ns, hi_ns, after_previous
+             FROM store.order_lines(array_fill('ctl-3'::text, ARRAY[50]), $1::int8[], $2::int8[]) ORDER BY position",
+        )
+        .bind(told.collect::<Vec<_>>())
+        .bind(&spans)
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+        let local = |line: i64| shown[usize::try_from(line).unwrap() - 1];
+        for (line, lo, hi, _) in &lines {
+            let utc = local(*line) - ERROR_NS;
+            assert!(*lo <= utc && utc <= *hi, "{lo} to {hi} is not {utc}");
+        }
+        let sure: Vec<_> = lines.windows(2).filter(|pair| pair[1].3 == Some(true)).collect();
+        assert!(sure.len() > 10, "{}", sure.len());
+        assert!(sure.iter().all(|pair| local(pair[0].0) < local(pair[1].0)), "{sure:?}");
+    }
+    world.end().await;
+}
+
+/// Proves that a limit of the oscillator's rate that was lowered counts from then on only: of an epoch that is over, nobody
+/// knows what its windows rested on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lowered_drift_limit_narrows_nothing_of_the_past() {
+    let world = World::new().await;
+    world.fill(&[History::steady("ctl-3", 0)]).await;
+    world.run("UPDATE store.sample SET stray_ns = NULL, rate_margin_ppb = NULL").await;
+    let width = "SELECT hi_ns - lo_ns FROM fleet.utc_window('ctl-3', $1::int8)";
+    let width = async || -> i64 {
+        let reading = crate::history::NOON_NS - 20_000_000_000;
+        sqlx::query_scalar(width).bind(reading).fetch_one(&world.pool).await.unwrap()
+    };
+    let before = width().await;
+    world
+        .run(
+            "INSERT INTO store.host_state
+                 (host_id, ref_time, received_at, seq, host_ns, raw_ns, drift_limit_ppb, kernel_max_error_ns,
+                  kernel_estimated_error_ns, kernel_frequency_ppb, kernel_status, kernel_synchronised, tai_offset_s,
+                  boot_no, steps, state, leap, discipliner, drift_ceiling_ppb)
+             VALUES (1, now(), now(), 99, 1, 1, 10000, 1, 1, 0, 0, true, 37, 1, 1, 2, 0, 0, 10000)",
+        )
+        .await;
+    assert_eq!(width().await, before);
+    world.run("UPDATE store.host_state SET steps = 0").await;
+    assert!(width().await < before, "it is the epoch that runs");
+    world.end().await;
+}

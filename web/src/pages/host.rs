@@ -278,10 +278,7 @@ fn identity(host: &HostDetail, now: At) -> Vec<Fact> {
             .collect::<Vec<_>>()
             .join(", ")
     });
-    let epoch = host
-        .boot_no
-        .zip(host.steps)
-        .map(|(boot, steps)| format!("boot {boot}, {}", present::count(steps, "step")));
+    let epoch = host.boot_no.zip(host.steps).map(|(boot, steps)| format!("{steps} of boot {boot}"));
     vec![
         fact(
             "Service",

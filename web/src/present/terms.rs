@@ -76,7 +76,10 @@ const TERMS: [(&str, &str); 39] = [
         "kernel synchronised",
         "Whether the kernel flag STA_UNSYNC is clear. Many programs never clear it, so it proves nothing either way.",
     ),
-    ("clock epoch", "Boot and number of steps seen since. Inside one epoch the clock never jumps."),
+    (
+        "clock epoch",
+        "Boot, and how often since then the clock was set, or may have been while the host slept or no agent ran. Inside one epoch the clock never jumps.",
+    ),
     ("TAI offset", "TAI minus UTC as the kernel has it: 37 s since 2017; 0 means nobody set it."),
     (
         "discipliner",

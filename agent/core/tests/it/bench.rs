@@ -180,6 +180,12 @@ impl Bench {
         self.engine.handle_suspend(self.clock(), span);
     }
 
+    /// Somebody sets the clock `by` so much, and the kernel says so; `told` is what can be read off the clocks.
+    pub(crate) fn set_clock(&mut self, by: Span, told: Option<Span>) {
+        self.host_error = self.host_error + by;
+        self.engine.handle_clock_set(self.clock(), told);
+    }
+
     /// The first moment at which the raw clock shows at least `raw`.
     fn utc_at(&self, raw: Timestamp<Raw>) -> Timestamp<Utc> {
         let shown = i128::from(raw.as_ns() - 5_000_000_000);

@@ -33,6 +33,37 @@ fn a_step_is_in_the_window_at_once_and_without_a_packet() {
 }
 
 #[test]
+fn a_step_that_is_announced_counts_however_small_it_is() {
+    // Proves that what the kernel tells begins a clock epoch, also where a slew could have done as much, right
+    // before a fast slew, and right after a sleep; that it is told with its size if that is known; and
+    // that nothing is said of how the clock strayed across it.
+    let mut bench = Bench::new(vec![Server::default(); 3]);
+    bench.run(Span::from_secs(60));
+    bench.report();
+    let by = Span::from_millis(-5);
+    for (n, by) in [Some(by), None].into_iter().enumerate() {
+        bench.run(Span::from_secs(9));
+        bench.set_clock(by.unwrap_or(Span::from_ns(40)), by);
+        let report = bench.report();
+        assert_eq!((report.steps, report.stray), (n as u32 + 1, None));
+        assert_eq!(report.state == SyncState::Stepped, by.is_some());
+        assert!(report.bounds.unwrap().contains(bench.host_error));
+    }
+    // A slew of 2 % goes on from there, and is none.
+    for _ in 0..5 {
+        bench.host_error = bench.host_error + Span::from_millis(20);
+        bench.run(Span::SECOND);
+    }
+    assert_eq!(bench.report().steps, 2);
+    bench.sleep(Span::from_secs(60));
+    bench.set_clock(by, Some(by));
+    assert_eq!(bench.report().steps, 4);
+    let told = bench.events.iter().filter(|kind| **kind == EventKind::Step { by }).count();
+    let steps = bench.events.iter().filter(|kind| matches!(kind, EventKind::Step { .. })).count();
+    assert_eq!((told, steps), (2, 2), "{:?}", bench.events);
+}
+
+#[test]
 fn after_a_suspend_nothing_old_is_believed() {
     // Proves that the jump of UTC against the raw clock during sleep does not leave a false window.
     let mut bench = Bench::new(vec![Server::default(); 3]);
@@ -43,7 +74,7 @@ fn after_a_suspend_nothing_old_is_believed() {
     let report =
         bench.engine.status(clock, timebase::KernelClock::default(), timebase::Discipliner::None);
     assert_eq!((report.bounds, report.state), (None, SyncState::Starting));
-    assert_eq!(report.steps, 0, "sleep is not a step");
+    assert_eq!(report.steps, 1, "on waking the clock was set: another epoch");
     bench.run(Span::from_secs(5));
     let report = bench.report();
     assert_eq!(report.state, SyncState::Synchronised);
@@ -97,11 +128,12 @@ fn before_any_answer_the_host_is_starting_then_free_running() {
 
 #[test]
 fn a_restarted_agent_goes_on_counting_steps() {
-    // Proves that steps are counted from where a former run ended, and that one made between the runs
-    // is counted and reported like any other.
+    // Proves that steps are counted from where a former run ended, that the clock epochs of two runs are
+    // not the same, and that a step between them is reported like any other.
     let mut bench = Bench::new(vec![]);
     bench.engine.resume(bench.clock(), 4, None);
-    assert_eq!(bench.report().steps, 4);
+    let report = bench.report();
+    assert_eq!((report.state, report.steps), (SyncState::Starting, 5));
     assert_eq!(bench.events, []);
     let mut bench = Bench::new(vec![]);
     let by = Span::from_millis(-700);

@@ -231,6 +231,7 @@ impl Host {
             reports: Vec::new(),
             sent_realtime_ns: self.model.realtime_ns(at),
             sent_raw_ns: Some(self.model.raw_ns(at)),
+            running_raw_ns: None,
             witness: session.witness.take(),
         };
         session.scratch.clear();

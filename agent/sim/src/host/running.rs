@@ -36,6 +36,8 @@ pub(super) struct Running {
     pub(super) naive: Option<Naive>,
     /// What the agent told the kernel to say, if it steers.
     pub(super) status: Option<ClockStatus>,
+    /// How far the clock was set since the engine was told last.
+    pub(super) set_by: Option<Span>,
     /// Nothing runs before this.
     pub(super) idle_until: Timestamp<Utc>,
     pub(super) next_seq: Seq,

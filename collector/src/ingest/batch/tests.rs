@@ -109,6 +109,30 @@ fn older_boot_is_dated_by_its_window() {
     assert!(!checked.batch.current);
 }
 
+/// Proves that no report of an earlier boot is dated into the boot that runs, however far ahead its clock was; and that
+/// an agent that does not tell, or tells nonsense, changes nothing else.
+#[test]
+fn older_boot_ends_where_the_next_begins() {
+    let day = 86_400_000_000_000;
+    for (running, youngest) in [
+        (Some(600_000_000_000), RECEIVED - Span::from_secs(600)),
+        (None, RECEIVED),
+        (Some(-day), RECEIVED),
+        (Some(i64::MIN), RECEIVED),
+        (Some(30 * day), RECEIVED - OLDEST_SAMPLE),
+    ] {
+        let old = pb::Report { realtime_ns: RECEIVED.as_ns() + day / 3, ..report(5, 1) };
+        let wire = pb::Batch {
+            boot_id: vec![8; 16],
+            sent_raw_ns: None,
+            running_raw_ns: running,
+            ..batch(vec![old])
+        };
+        let checked = check(wire, context(), RECEIVED).unwrap();
+        assert_eq!(checked.batch.reports[0].ref_time, youngest, "{running:?}");
+    }
+}
+
 /// Proves that the numbers in the database are the numbers on the wire.
 #[test]
 fn enumerations_agree_with_the_store() {
