@@ -1,6 +1,6 @@
 //! The ingest role: reports of agents, over gRPC, into the database, acknowledged after commit.
 //!
-//! One batch: [`admission`] (not too many at once) → [`service`] → [`identity`] (whose stream is it) → [`session`] (read, answer in order) →
+//! One batch: [`connection`] → [`grpc`] → [`admission`] (not too many at once) → [`service`] → [`identity`] (whose stream is it) → [`session`] (read, answer in order) →
 //! [`batch`] (which reports can be stored, and when they were made) → [`writer`] (many sessions, one
 //! transaction) → the answer. Whatever is refused has a [`Reason`], is told to the agent and counted.
 //!
@@ -9,6 +9,8 @@
 
 mod admission;
 mod batch;
+mod connection;
+mod grpc;
 mod identity;
 mod listener;
 mod metrics;
