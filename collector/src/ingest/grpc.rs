@@ -27,6 +27,13 @@ pub(super) enum Broken {
     HungUp,
 }
 
+/// A message, and how many octets it was.
+#[derive(Debug)]
+pub(super) struct Received<M> {
+    pub(super) message: M,
+    pub(super) octets: usize,
+}
+
 /// What a client sends on a stream.
 #[derive(Debug)]
 pub(super) struct Incoming {
@@ -44,7 +51,7 @@ impl Incoming {
     pub(super) fn poll_message<M: Message + Default>(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<M>, Broken>> {
+    ) -> Poll<Result<Option<Received<M>>, Broken>> {
         loop {
             if let Some(message) = self.pieces.next()? {
                 return Poll::Ready(Ok(Some(message)));
@@ -71,7 +78,8 @@ impl Incoming {
 
     /// As [`Self::poll_message`].
     pub(super) async fn message<M: Message + Default>(&mut self) -> Result<Option<M>, Broken> {
-        std::future::poll_fn(|cx| self.poll_message(cx)).await
+        let received = std::future::poll_fn(|cx| self.poll_message(cx)).await?;
+        Ok(received.map(|received| received.message))
     }
 }
 
@@ -96,7 +104,7 @@ impl Pieces {
         !self.part.is_empty()
     }
 
-    fn next<M: Message + Default>(&mut self) -> Result<Option<M>, Broken> {
+    fn next<M: Message + Default>(&mut self) -> Result<Option<Received<M>>, Broken> {
         while !self.rest.is_empty() {
             if self.part.is_empty()
                 && let Some(length) = self.length(&self.rest)?
@@ -138,8 +146,10 @@ impl Pieces {
     }
 }
 
-fn decode<M: Message + Default>(with_prefix: &[u8]) -> Result<M, Broken> {
-    M::decode(&with_prefix[PREFIX..]).map_err(|error| Broken::Malformed(error.to_string()))
+fn decode<M: Message + Default>(with_prefix: &[u8]) -> Result<Received<M>, Broken> {
+    let octets = &with_prefix[PREFIX..];
+    let message = M::decode(octets).map_err(|error| Broken::Malformed(error.to_string()))?;
+    Ok(Received { message, octets: octets.len() })
 }
 
 /// What a client is answered on a stream.

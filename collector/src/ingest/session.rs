@@ -12,7 +12,6 @@ use std::time::Duration;
 use fleet_proto::pb;
 use fleet_proto::pb::agent_message::Message as FromAgent;
 use fleet_proto::pb::collector_message::Message as ToAgent;
-use prost::Message;
 use store::Store;
 use store::hosts::KnownHost;
 use timebase::{BootId, HostId, Timestamp, Utc};
@@ -21,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 use super::batch::{self, RefusedReport};
-use super::grpc::{Broken, Gone, Incoming, Outgoing};
+use super::grpc::{Broken, Gone, Incoming, Outgoing, Received};
 use super::identity;
 use super::refusals::Refusals;
 use super::sessions::{Cut, Seat};
@@ -218,7 +217,7 @@ impl Session {
     }
 
     /// Reads a batch, if there is room for it and its time has come.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<pb::Batch> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received<pb::Batch>> {
         let room = self.queueing.is_none() && self.due.len() < PIPELINE;
         match self.reading {
             Reading::Since(_) if !room => self.reading = Reading::Blocked,
@@ -233,12 +232,12 @@ impl Session {
             return Poll::Pending;
         }
         let ended = match ready!(self.incoming.poll_message::<pb::AgentMessage>(cx)) {
-            Ok(Some(pb::AgentMessage { message: Some(FromAgent::Batch(batch)) })) => {
-                return Poll::Ready(batch);
-            }
-            Ok(Some(_)) => {
-                Err(self.agent.refuse(Reason::Protocol, "after Hello only batches are taken"))
-            }
+            Ok(Some(Received { message, octets })) => match message.message {
+                Some(FromAgent::Batch(message)) => {
+                    return Poll::Ready(Received { message, octets });
+                }
+                _ => Err(self.agent.refuse(Reason::Protocol, "after Hello only batches are taken")),
+            },
             Ok(None) => Ok(()),
             Err(broken) => Err(self.agent.broken(broken)),
         };
@@ -247,7 +246,7 @@ impl Session {
     }
 
     /// Refuses the batch, or gives what can be stored of it to the writer.
-    fn take(&mut self, wire: pb::Batch) {
+    fn take(&mut self, Received { message: wire, octets }: Received<pb::Batch>) {
         let (now, received_at) = (Instant::now(), clock::now());
         let agent = &self.agent;
         agent.shared.metrics.batches.inc();
@@ -281,7 +280,6 @@ impl Session {
             return;
         }
         self.put_off = None;
-        let bytes = wire.encoded_len();
         let checked = match batch::check(wire, context, received_at) {
             Ok(checked) => checked,
             Err(batch::Refused { reason, detail }) => {
@@ -297,7 +295,7 @@ impl Session {
         }
         let shared = agent.shared.clone();
         self.queueing = Some(Box::pin(async move {
-            let outcome = shared.queues.put(checked.batch, bytes).await;
+            let outcome = shared.queues.put(checked.batch, octets).await;
             Answer::Later { batch: number, t2: received_at, refused: checked.refused, outcome }
         }));
     }

@@ -17,8 +17,9 @@ fn framed(refusal: &pb::Refusal) -> Vec<u8> {
 
 fn all(pieces: &mut Pieces) -> Result<Vec<pb::Refusal>, Broken> {
     let mut found = Vec::new();
-    while let Some(message) = pieces.next()? {
-        found.push(message);
+    while let Some(received) = pieces.next::<pb::Refusal>()? {
+        assert_eq!(received.octets, received.message.encoded_len());
+        found.push(received.message);
     }
     Ok(found)
 }
