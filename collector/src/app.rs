@@ -76,7 +76,7 @@ impl App {
         let grpc = match grpc_at {
             Some(at) => {
                 let metrics = ingest::Metrics::register(&mut registry);
-                Some(ingest::Server::start(at, store.clone(), &config.ingest, metrics, &watch)?)
+                Some(ingest::Server::start(at, store.clone(), &config.ingest, metrics, &watch))
             }
             None => None,
         };

@@ -43,16 +43,13 @@ pub struct Server {
 
 impl Server {
     /// Starts to take reports; `watch` notices when it ends by itself.
-    ///
-    /// # Errors
-    /// The certificate or its key cannot be used.
     pub(crate) fn start(
         at: Listener,
         store: Store,
         config: &Ingest,
         metrics: Metrics,
         watch: &Watch,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let (drain, finish) = (CancellationToken::new(), CancellationToken::new());
         let give_up = CancellationToken::new();
         let (queues, jobs) = Queues::new(config.writers.get().into(), metrics.clone());
@@ -92,7 +89,7 @@ impl Server {
         };
         let address = at.address;
         let server = connection::accept(at.listener, at.tls, Arc::new(service), drain.clone());
-        Ok(Self {
+        Self {
             address,
             drain,
             finish,
@@ -102,7 +99,7 @@ impl Server {
             server: watch.spawn(part, until_stopped(server)),
             writers,
             revocations: watch.spawn(part, until_stopped(revocations)),
-        })
+        }
     }
 
     /// Where agents connect.

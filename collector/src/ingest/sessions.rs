@@ -199,3 +199,66 @@ impl Drop for Seat {
         self.sessions.metrics.sessions.dec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn sessions() -> Arc<Sessions> {
+        let config = Config::parse("[ingest]\nburst = 1\nmax-batch = 1\n").unwrap();
+        Sessions::new(Quota::new(&config.ingest), Metrics::register(&mut Registry::default()))
+    }
+
+    fn cut(seat: &Seat) -> Option<Cut> {
+        match seat.poll_cut(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(cut) => Some(cut),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Proves that of more sessions than a host may have the oldest ends, and no other host's.
+    #[test]
+    fn the_oldest_makes_room() {
+        let sessions = sessions();
+        let other = sessions.open(2, [2; 32]);
+        let mut seats: Vec<_> = (0..=MOST_PER_HOST).map(|_| sessions.open(1, [1; 32])).collect();
+        let cuts: Vec<_> = seats.iter().map(cut).collect();
+        assert_eq!(cuts[0], Some(Cut::Superseded));
+        assert!(cuts[1..].iter().all(Option::is_none) && cut(&other).is_none());
+        // Once it has gone there is room for all.
+        drop(seats.remove(0));
+        drop(sessions.open(2, [2; 32]));
+        assert!(seats.iter().chain([&other]).all(|seat| cut(seat).is_none()));
+    }
+
+    /// Proves that a stop ends the sessions that are open and those that open later, and that a revoked
+    /// credential is the stronger reason.
+    #[test]
+    fn a_stop_ends_all() {
+        let sessions = sessions();
+        let before = [sessions.open(1, [1; 32]), sessions.open(2, [2; 32])];
+        sessions.stop();
+        let after = sessions.open(3, [3; 32]);
+        sessions.cut(&[vec![2; 32]]);
+        assert_eq!(cut(&before[0]), Some(Cut::Stopping));
+        assert_eq!(cut(&before[1]), Some(Cut::Revoked));
+        assert_eq!(cut(&after), Some(Cut::Stopping));
+    }
+
+    /// Proves that all sessions of a host draw on one quota, and a new one brings no new burst.
+    #[test]
+    fn one_quota_for_a_host() {
+        let (sessions, now) = (sessions(), Instant::now());
+        let (one, two) = (sessions.open(1, [1; 32]), sessions.open(1, [1; 32]));
+        assert_eq!(one.take(1, now), Ok(()));
+        assert!(two.take(1, now).is_err());
+        drop((one, two));
+        assert!(sessions.open(1, [1; 32]).take(1, now).is_err());
+        assert_eq!(sessions.open(2, [2; 32]).take(1, now), Ok(()));
+    }
+}
