@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::agent::Shared;
 use super::connection;
 use super::identity::Strangers;
 use super::quota::Quota;
 use super::refusals::Refusals;
 use super::service::Service;
-use super::session::Shared;
 use super::sessions::Sessions;
 use super::writer::{Queues, Writer};
 use super::{Listener, Metrics};

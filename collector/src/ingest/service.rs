@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_proto::pb;
@@ -11,13 +10,11 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 use super::Reason;
+use super::agent::{HELLO_LIMIT, Shared};
 use super::grpc::{self, Broken, Incoming, Outgoing};
 use super::identity::{self, Strangers};
-use super::session::{Session, Shared};
+use super::session::Session;
 use super::sessions::Sessions;
-
-/// A client that opens a stream and says nothing, or does not read its answer, is not an agent.
-const CALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The gRPC service: finds out who calls, then hands over to [`identity`] or a [`Session`].
 pub(super) struct Service {
@@ -102,7 +99,7 @@ async fn open(
 }
 
 async fn in_time<T>(what: impl Future<Output = T>) -> Result<T, Status> {
-    let done = tokio::time::timeout(CALL_LIMIT, what).await;
+    let done = tokio::time::timeout(HELLO_LIMIT, what).await;
     done.map_err(|_| Status::deadline_exceeded("nothing came in time"))
 }
 
