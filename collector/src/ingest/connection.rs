@@ -145,6 +145,8 @@ async fn silent(mut pings: PingPong, heard: Arc<AtomicBool>) {
         if !matches!(pong, Ok(Ok(_))) {
             return tracing::debug!("a connection gives no sign of life");
         }
+        // Its answer to us is not a word of its own.
+        heard.store(false, Ordering::Relaxed);
     }
 }
 
