@@ -48,6 +48,9 @@ enum Command {
         /// How many
         #[arg(long, default_value_t = 10_000)]
         sessions: usize,
+        /// Reports that each sends before it waits: after 20 every buffer has been used
+        #[arg(long, default_value_t = 0)]
+        reports: u64,
     },
     /// Serve the protocol and do nothing
     PlainServer {
@@ -59,9 +62,9 @@ enum Command {
 #[tokio::main]
 async fn main() -> Result<()> {
     match Command::parse() {
-        Command::Connect { collector, join_token_file, pid, sessions } => {
+        Command::Connect { collector, join_token_file, pid, sessions, reports } => {
             let token = join_token_file.map(std::fs::read_to_string).transpose()?;
-            connect(collector, token.unwrap_or_default().trim(), pid, sessions).await
+            connect(collector, token.unwrap_or_default().trim(), pid, sessions, reports).await
         }
         Command::PlainServer { listen } => {
             println!("process {}", std::process::id());
@@ -70,7 +73,13 @@ async fn main() -> Result<()> {
     }
 }
 
-async fn connect(collector: String, join_token: &str, pid: u32, sessions: usize) -> Result<()> {
+async fn connect(
+    collector: String,
+    join_token: &str,
+    pid: u32,
+    sessions: usize,
+    reports: u64,
+) -> Result<()> {
     let endpoint = Endpoint::from_shared(collector)?;
     let mut client = IngestClient::new(endpoint.connect().await?);
     let mut hosts = Vec::with_capacity(sessions);
@@ -102,6 +111,12 @@ async fn connect(collector: String, join_token: &str, pid: u32, sessions: usize)
     while let Some(opened) = opening.join_next().await {
         open.push(opened??);
     }
+    if reports > 0 {
+        let mut reporting: JoinSet<_> = open.drain(..).map(|open| report(open, reports)).collect();
+        while let Some(reported) = reporting.join_next().await {
+            open.push(reported??);
+        }
+    }
     // What was needed only to open the last of them is given back.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let more = resident_bytes(pid)?.saturating_sub(before);
@@ -115,7 +130,7 @@ async fn connect(collector: String, join_token: &str, pid: u32, sessions: usize)
 }
 
 /// What keeps a session open.
-type Open = (mpsc::Sender<pb::AgentMessage>, Streaming<pb::CollectorMessage>, Channel);
+type Open = (Uuid, mpsc::Sender<pb::AgentMessage>, Streaming<pb::CollectorMessage>, Channel);
 
 async fn session(
     endpoint: Endpoint,
@@ -142,7 +157,43 @@ async fn session(
     };
     let first = incoming.message().await?.and_then(|message| message.message);
     ensure!(matches!(first, Some(ToAgent::Welcome(_))), "no Welcome came but {first:?}");
-    Ok((outgoing, incoming, channel))
+    Ok((host, outgoing, incoming, channel))
+}
+
+/// Sends reports, one after the other, of about the length that reports have.
+async fn report((host, outgoing, mut incoming, channel): Open, reports: u64) -> Result<Open> {
+    const SENT_RAW_NS: i64 = 1_000_000_000_000;
+    for number in 1..=reports {
+        let report = pb::Report {
+            seq: number,
+            raw_ns: SENT_RAW_NS - 1,
+            realtime_ns: 1_800_000_000_000_000_000,
+            drift_limit_ppb: 50_000,
+            state: pb::SyncState::Starting.into(),
+            leap: pb::Leap::None.into(),
+            discipliner: pb::Discipliner::None.into(),
+            sources: vec![pb::Source {
+                name: "x".repeat(250),
+                verdict: "unreachable".to_owned(),
+                authentication: pb::Authentication::None.into(),
+                stamps: pb::StampKind::Kernel.into(),
+                ..pb::Source::default()
+            }],
+            ..pb::Report::default()
+        };
+        let batch = FromAgent::Batch(pb::Batch {
+            batch: number,
+            boot_id: host.as_bytes().to_vec(),
+            reports: vec![report],
+            sent_raw_ns: Some(SENT_RAW_NS),
+            ..pb::Batch::default()
+        });
+        outgoing.send(pb::AgentMessage { message: Some(batch) }).await?;
+        let answer = incoming.message().await?.and_then(|message| message.message);
+        let Some(ToAgent::Ack(ack)) = answer else { bail!("no Ack came but {answer:?}") };
+        ensure!(ack.refused.is_empty(), "refused: {:?}", ack.refused);
+    }
+    Ok((host, outgoing, incoming, channel))
 }
 
 /// Waits as the collector told, or gives up if it told nothing.
@@ -189,8 +240,13 @@ impl Ingest for Plain {
         let mut incoming = request.into_inner();
         tokio::spawn(async move {
             let welcome = ToAgent::Welcome(pb::Welcome::default());
+            let mut ack = pb::Ack::default();
             let _ = outgoing.send(Ok(pb::CollectorMessage { message: Some(welcome) })).await;
-            while let Ok(Some(_)) = incoming.message().await {}
+            while let Ok(Some(_)) = incoming.message().await {
+                ack.batch += 1;
+                let answer = ToAgent::Ack(ack.clone());
+                let _ = outgoing.send(Ok(pb::CollectorMessage { message: Some(answer) })).await;
+            }
         });
         Ok(Response::new(ReceiverStream::new(answers)))
     }

@@ -82,7 +82,7 @@ impl App {
             Some(at) => {
                 let metrics = ingest::Metrics::register(&mut registry);
                 let store = database.ingest.clone();
-                Some(ingest::Server::start(at, store, &config.ingest, metrics, &watch)?)
+                Some(ingest::Server::start(at, store, &config.ingest, metrics, &watch))
             }
             None => None,
         };

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use fleet_proto::convert::{self, MAX_LABELS, Refusal};
 use fleet_proto::pb;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use store::Store;
 use store::hosts::{Enrolment, HostInfo, KnownHost};
 use timebase::HostId;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::Status;
-use tonic::metadata::MetadataMap;
 
 use super::Metrics;
 use super::admission::{Admission, come_back};
@@ -54,13 +55,13 @@ pub(super) async fn host_of(
     store: &Store,
     strangers: &Strangers,
     metrics: &Metrics,
-    metadata: &MetadataMap,
+    head: &HeaderMap,
 ) -> Result<KnownHost, Status> {
     let refused = |why: &str| {
         metrics.unauthenticated.inc();
         Status::unauthenticated(why)
     };
-    let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
+    let header = head.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let credential = header
         .and_then(|text| text.strip_prefix("Bearer "))
         .ok_or_else(|| refused("authorization: Bearer <credential> is missing; enrol first"))?;

@@ -1,35 +1,33 @@
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
-use tonic::transport::{Identity, ServerTlsConfig};
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::listen::Grpc;
 
 /// The bound address of the ingest role, with its TLS identity.
-#[derive(Debug)]
 pub struct Listener {
     pub(super) listener: TcpListener,
     pub(super) address: SocketAddr,
-    pub(super) tls: Option<ServerTlsConfig>,
+    pub(super) tls: Option<TlsAcceptor>,
 }
 
 impl Listener {
     /// Reads the certificate, if there is one, and binds.
     ///
     /// # Errors
-    /// The address would carry credentials in clear, a file cannot be read, or the port is in use.
+    /// The address would carry credentials in clear, a file cannot be read or used, or the port is in use.
     pub async fn bind(grpc: &Grpc) -> anyhow::Result<Self> {
         grpc.check()?;
         let tls = match (&grpc.tls_certificate_file, &grpc.tls_key_file) {
-            (Some(certificate), Some(key)) => {
-                let identity = Identity::from_pem(
-                    read("tls-certificate-file", certificate)?,
-                    read("tls-key-file", key)?,
-                );
-                Some(ServerTlsConfig::new().identity(identity))
-            }
+            (Some(certificate), Some(key)) => Some(tls(certificate, key)?),
             _ => None,
         };
         let at = grpc.listen;
@@ -41,6 +39,17 @@ impl Listener {
     }
 }
 
-fn read(key: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("[grpc] {key}: cannot read {}", path.display()))
+fn tls(certificate: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
+    let named = |key: &str, path: &Path| format!("[grpc] {key}: {}", path.display());
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .with_context(|| named("tls-certificate-file", certificate))?;
+    let private = PrivateKeyDer::from_pem_file(key).with_context(|| named("tls-key-file", key))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(certificates, private)
+        .with_context(|| named("tls-certificate-file and tls-key-file", certificate))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -2,21 +2,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use fleet_proto::pb::ingest_server::IngestServer;
 use store::Store;
 use store::ingest::Memory;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::server::TcpIncoming;
 
+use super::agent::Shared;
+use super::connection;
 use super::identity::Strangers;
 use super::quota::Quota;
 use super::refusals::Refusals;
 use super::service::Service;
-use super::session::Shared;
 use super::sessions::Sessions;
 use super::writer::{Queues, Writer};
 use super::{Listener, Metrics};
@@ -24,11 +22,6 @@ use crate::app::{Role, Watch};
 use crate::config::ingest::Ingest;
 use crate::config::span;
 
-/// Silent connections are asked for a sign of life so often, and closed without one.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-const KEEPALIVE_LIMIT: Duration = Duration::from_secs(20);
-/// Bounds what one connection may open; an agent opens one stream.
-const STREAMS_PER_CONNECTION: u32 = 1_024;
 /// What was received gets so long to be committed and answered when we stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// Connections without a session get so long to close.
@@ -39,9 +32,10 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 pub struct Server {
     address: SocketAddr,
     drain: CancellationToken,
+    sessions: Arc<Sessions>,
     finish: CancellationToken,
     give_up: CancellationToken,
-    sessions: TaskTracker,
+    calls: TaskTracker,
     server: JoinHandle<()>,
     writers: Vec<JoinHandle<()>>,
     revocations: JoinHandle<()>,
@@ -49,16 +43,13 @@ pub struct Server {
 
 impl Server {
     /// Starts to take reports; `watch` notices when it ends by itself.
-    ///
-    /// # Errors
-    /// The certificate or its key cannot be used.
     pub(crate) fn start(
         at: Listener,
         store: Store,
         config: &Ingest,
         metrics: Metrics,
         watch: &Watch,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let (drain, finish) = (CancellationToken::new(), CancellationToken::new());
         let give_up = CancellationToken::new();
         let (queues, jobs) = Queues::new(config.writers.get().into(), metrics.clone());
@@ -80,7 +71,7 @@ impl Server {
         let sessions = Sessions::new(Quota::new(config), metrics.clone());
         let every = span::std(config.revocation_check);
         let revocations = sessions.clone().watch_credentials(store.clone(), every, drain.clone());
-        let tasks = TaskTracker::new();
+        let calls = TaskTracker::new();
         let shared = Shared {
             store,
             queues,
@@ -88,26 +79,27 @@ impl Server {
             metrics: metrics.clone(),
             max_batch: config.max_batch.get(),
             idle: span::std(config.idle_timeout),
-            drain: drain.clone(),
         };
         let service = Service {
             shared: Arc::new(shared),
-            sessions,
-            strangers: Strangers::new(config, metrics.clone()),
-            tasks: tasks.clone(),
+            sessions: sessions.clone(),
+            strangers: Strangers::new(config, metrics),
+            most_message_bytes: config.max_message_bytes.get() as usize,
+            calls: calls.clone(),
         };
         let address = at.address;
-        let server = serve(at, service, config, drain.clone())?;
-        Ok(Self {
+        let server = connection::accept(at.listener, at.tls, Arc::new(service), drain.clone());
+        Self {
             address,
             drain,
             finish,
             give_up,
-            sessions: tasks,
-            server: watch.spawn(part, server),
+            sessions,
+            calls,
+            server: watch.spawn(part, until_stopped(server)),
             writers,
             revocations: watch.spawn(part, until_stopped(revocations)),
-        })
+        }
     }
 
     /// Where agents connect.
@@ -119,8 +111,9 @@ impl Server {
     /// is not acknowledged: it stays in the agents' spools.
     pub async fn stop(self) {
         self.drain.cancel();
-        self.sessions.close();
-        if tokio::time::timeout(DRAIN_LIMIT, self.sessions.wait()).await.is_err() {
+        self.sessions.stop();
+        self.calls.close();
+        if tokio::time::timeout(DRAIN_LIMIT, self.calls.wait()).await.is_err() {
             tracing::warn!("sessions did not end in time; what they hold is not acknowledged");
             self.give_up.cancel();
         }
@@ -145,25 +138,4 @@ async fn end_by(deadline: Instant, task: JoinHandle<()>) {
     if tokio::time::timeout_at(deadline, task).await.is_err() {
         abort.abort();
     }
-}
-
-fn serve(
-    at: Listener,
-    service: Service,
-    config: &Ingest,
-    drain: CancellationToken,
-) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
-    let mut server = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_LIMIT))
-        .max_concurrent_streams(Some(STREAMS_PER_CONNECTION));
-    if let Some(tls) = at.tls {
-        server = server.tls_config(tls)?;
-    }
-    let most = config.max_message_bytes.get() as usize;
-    let ingest = IngestServer::new(service).max_decoding_message_size(most);
-    let incoming = TcpIncoming::from(at.listener).with_nodelay(Some(true));
-    let running =
-        server.add_service(ingest).serve_with_incoming_shutdown(incoming, drain.cancelled_owned());
-    Ok(async { running.await.context("gRPC server") })
 }

@@ -1,67 +1,66 @@
 //! One open session of an agent, from its hello to its end: what it sends, what it is answered.
+//!
+//! A collector holds tens of thousands of them, and most only wait: a session is a part of its connection's
+//! task, has one timer, and holds no buffer and no queue while nothing is under way.
 
-use std::error::Error;
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use fleet_proto::pb;
 use fleet_proto::pb::agent_message::Message as FromAgent;
 use fleet_proto::pb::collector_message::Message as ToAgent;
-use prost::Message;
-use store::Store;
 use store::hosts::KnownHost;
-use timebase::{BootId, HostId, Timestamp, Utc};
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, Streaming};
+use timebase::{BootId, Timestamp, Utc};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep};
+use tonic::Status;
 
-use super::batch::{self, Context, RefusedReport};
-use super::identity;
-use super::refusals::Refusals;
+use super::Reason;
+use super::agent::{Agent, Shared, gone};
+use super::batch::{self, RefusedReport};
+use super::grpc::{Incoming, Outgoing, Received};
 use super::sessions::{Cut, Seat};
-use super::writer::{Outcome, Queues};
-use super::{Metrics, Reason};
+use super::writer::Outcome;
 use crate::clock;
 
 /// Most batches of one session that are under way: enough to hide a commit's latency.
 pub(super) const PIPELINE: usize = 4;
-/// A client that opens a stream and says nothing is not an agent.
-const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// A host over its quota is not read for so long at most.
 const QUOTA_PAUSE: Duration = Duration::from_secs(1);
 
-/// Boxed on its way, as [`Answer`] is: a channel has room for 32 items from the start, and most of the time
-/// holds none.
-pub(super) type Outgoing = mpsc::Sender<Box<Outgone>>;
-/// What leaves: a message, or why the session ends.
-pub(super) type Outgone = Result<pb::CollectorMessage, Status>;
-
-/// What every session of this process shares.
-#[derive(Clone, Debug)]
-pub(super) struct Shared {
-    pub(super) store: Store,
-    pub(super) queues: Queues,
-    pub(super) refusals: Refusals,
-    pub(super) metrics: Metrics,
-    pub(super) max_batch: u32,
-    pub(super) idle: Duration,
-    /// Cancelled: read no more, answer what was read, end.
-    pub(super) drain: CancellationToken,
-}
-
-/// One stream of one agent.
+/// One stream of one agent, after its hello.
 pub(super) struct Session {
-    shared: Arc<Shared>,
-    host: Host,
+    agent: Agent,
     seat: Seat,
+    boot: BootId,
+    incoming: Incoming,
     outgoing: Outgoing,
+    /// A batch on its way into the writer's queue.
+    queueing: Option<Queueing>,
+    /// Answers that are due, in the order of the batches.
+    due: VecDeque<Answer>,
+    put_off: Option<Box<PutOff>>,
+    reading: Reading,
+    /// Since when an answer waits for the agent to read.
+    unread_since: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
 }
 
-/// Whose it is.
-struct Host {
-    key: i64,
-    id: HostId,
-    name: String,
+type Queueing = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Whether the agent is read.
+enum Reading {
+    /// It is, and has said nothing since.
+    Since(Instant),
+    /// Enough is under way.
+    Blocked,
+    /// It is over its quota.
+    PausedUntil(Instant),
+    /// No more. What was read is answered, then the session ends like this.
+    Over(Result<(), Status>),
 }
 
 /// A batch that was told to come again. Later ones of its boot must not pass it: storing them would move
@@ -71,9 +70,9 @@ struct PutOff {
     first: u64,
 }
 
-/// An answer that is due, in the order of the batches.
+/// An answer that is due.
 enum Answer {
-    Now(pb::Refusal),
+    Now(Box<pb::Refusal>),
     Later {
         batch: u64,
         t2: Timestamp<Utc>,
@@ -83,264 +82,234 @@ enum Answer {
 }
 
 impl Session {
-    pub(super) fn new(
+    /// Waits for the hello, and answers it. If it is not as it must be the agent is told why.
+    pub(super) async fn open(
         shared: Arc<Shared>,
-        host: &KnownHost,
+        known: KnownHost,
         seat: Seat,
-        outgoing: Outgoing,
-    ) -> Self {
-        let host = Host { key: host.key, id: host.id, name: host.info.name.clone() };
-        Self { shared, host, seat, outgoing }
-    }
-
-    /// Runs the stream to its end; the agent is told why it ended, unless it ended it itself.
-    pub(super) async fn run(
-        self,
-        known: Box<KnownHost>,
-        mut incoming: Streaming<pb::AgentMessage>,
-    ) {
-        // In a box: what it needs of memory is given back before the long wait begins.
-        let ended = match Box::pin(self.hello(known, &mut incoming)).await {
-            Ok(boot) => self.converse(boot, &mut incoming).await,
-            Err(status) => Err(status),
+        mut incoming: Incoming,
+        mut outgoing: Outgoing,
+    ) -> Option<Self> {
+        let name = known.info.name.as_str().into();
+        let agent = Agent { shared, key: known.key, id: known.id, name };
+        let cut = std::future::poll_fn(|cx| seat.poll_cut(cx));
+        let hello = tokio::select! {
+            hello = agent.hello(known, &mut incoming, &mut outgoing) => hello,
+            cut = cut => Err(agent.cut(cut)),
         };
-        let host = &self.host;
-        let Err(status) = ended else {
-            tracing::debug!(host.id = %host.id, host.name, "session of {} ended", host.name);
-            return;
-        };
-        tracing::info!(
-            host.id = %host.id, host.name, code = ?status.code(),
-            "session of {} ended: {}", host.name, status.message()
-        );
-        // Whoever does not read learns nothing more.
-        let _ = self.outgoing.try_send(Box::new(Err(status)));
-    }
-
-    /// The first message: who speaks, of which boot.
-    async fn hello(
-        &self,
-        known: Box<KnownHost>,
-        incoming: &mut Streaming<pb::AgentMessage>,
-    ) -> Result<BootId, Status> {
-        let first = tokio::time::timeout(HELLO_LIMIT, incoming.message()).await;
-        let first = first.map_err(|_| self.refuse(Reason::Protocol, "no Hello came"))?;
-        let message = first.map_err(|status| self.broken(status))?.and_then(|m| m.message);
-        let Some(FromAgent::Hello(hello)) = message else {
-            return Err(self.refuse(Reason::Protocol, "the first message must be Hello"));
-        };
-        if hello.host_id != self.host.id.as_bytes() {
-            return Err(self.refuse(Reason::WrongHost, "the credential belongs to another host"));
-        }
-        let malformed = |error| self.refuse(Reason::Malformed, &format!("{error}"));
-        let boot = fleet_proto::convert::id16(&hello.boot_id, "boot_id").map_err(malformed)?;
-        let boot = BootId::from_bytes(boot);
-        let info = identity::host_info(hello.host.unwrap_or_default()).map_err(malformed)?;
-        let shared = &self.shared;
-        let unavailable = |error| identity::unavailable(&error);
-        // Most sessions find everything as the last one left it, and ask the database nothing more.
-        if info != known.info {
-            shared.store.describe_host(known.key, &info).await.map_err(unavailable)?;
-        }
-        if !known.credential_used {
-            let (hash, now) = (&known.credential_hash, clock::now());
-            shared.store.credential_used(hash, now).await.map_err(unavailable)?;
-        }
-        let last = match known.newest {
-            Some((newest, seq)) if newest == boot => Some(seq),
-            _ => shared.store.last_seq(known.key, boot).await.map_err(unavailable)?,
-        };
-        let welcome = pb::Welcome {
-            last_seq: last.map(|seq| seq.0),
-            max_batch: shared.max_batch,
-            collector_version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        tracing::debug!(host.id = %self.host.id, host.name = info.name, "session of {}", info.name);
-        self.send(ToAgent::Welcome(welcome)).await?;
-        Ok(boot)
-    }
-
-    /// Batches in, answers out, until either side ends it.
-    async fn converse(
-        &self,
-        boot: BootId,
-        incoming: &mut Streaming<pb::AgentMessage>,
-    ) -> Result<(), Status> {
-        let (answers, due) = mpsc::channel(PIPELINE);
-        let both = async {
-            let (read, answered) =
-                tokio::join!(self.read(boot, incoming, answers), self.answer(due));
-            answered.and(read)
-        };
-        tokio::select! {
-            ended = both => ended,
-            cut = self.seat.cut() => Err(match cut {
-                Cut::Revoked => self.refuse(Reason::Revoked, "the credential was revoked"),
-                Cut::Superseded => Status::aborted("this host has opened newer sessions"),
+        match hello {
+            Ok(boot) => Some(Self {
+                seat,
+                boot,
+                incoming,
+                outgoing,
+                queueing: None,
+                due: VecDeque::new(),
+                put_off: None,
+                reading: Reading::Since(Instant::now()),
+                unread_since: None,
+                timer: Box::pin(tokio::time::sleep(agent.shared.idle)),
+                agent,
             }),
+            Err(status) => {
+                agent.tell_end(&Err(status.clone()));
+                outgoing.end(&status);
+                None
+            }
         }
     }
 
-    async fn read(
-        &self,
-        boot: BootId,
-        incoming: &mut Streaming<pb::AgentMessage>,
-        answers: mpsc::Sender<Box<Answer>>,
-    ) -> Result<(), Status> {
-        let mut put_off = None;
-        let context = Context { host: self.host.key, boot, max_batch: self.shared.max_batch };
-        loop {
-            let message = tokio::select! {
-                () = self.shared.drain.cancelled() => {
-                    return Err(Status::unavailable("the collector is stopping"));
+    /// Batches in, answers out, until either side ends it; the agent is told why.
+    pub(super) async fn run(&mut self) {
+        let ended = std::future::poll_fn(|cx| self.poll(cx)).await;
+        self.agent.tell_end(&ended);
+        self.outgoing.end(&ended.err().unwrap_or_else(|| Status::ok("")));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        match self.seat.poll_cut(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Cut::Stopping) => {
+                if !matches!(self.reading, Reading::Over(_)) {
+                    self.reading = Reading::Over(Err(self.agent.cut(Cut::Stopping)));
                 }
-                // The one who answers has ended: nobody is left to read for.
-                () = answers.closed() => return Ok(()),
-                message = tokio::time::timeout(self.shared.idle, incoming.message()) => message,
-            };
-            let message = message.map_err(|_| Status::aborted("nothing was sent for too long"))?;
-            let Some(message) = message.map_err(|status| self.broken(status))? else {
-                return Ok(());
-            };
-            let received_at = clock::now();
-            let Some(FromAgent::Batch(wire)) = message.message else {
-                return Err(self.refuse(Reason::Protocol, "after Hello only batches are taken"));
-            };
-            self.shared.metrics.batches.inc();
-            let answer = self.take(wire, context, received_at, &mut put_off).await;
-            let over_quota = matches!(&answer, Answer::Now(refusal) if refusal.retry);
-            if answers.send(Box::new(answer)).await.is_err() {
-                return Ok(());
             }
-            if over_quota {
-                tokio::time::sleep(QUOTA_PAUSE).await;
-            }
+            Poll::Ready(cut) => return Poll::Ready(Err(self.agent.cut(cut))),
         }
+        loop {
+            let sent = self.poll_answers(cx)?;
+            if let Poll::Ready(batch) = self.poll_read(cx) {
+                self.take(batch);
+                continue;
+            }
+            if let Some(queueing) = &mut self.queueing
+                && let Poll::Ready(answer) = queueing.as_mut().poll(cx)
+            {
+                self.queueing = None;
+                self.due.push_back(answer);
+                continue;
+            }
+            let answered = sent && self.due.is_empty() && self.queueing.is_none();
+            if answered && let Reading::Over(ended) = &mut self.reading {
+                return Poll::Ready(std::mem::replace(ended, Ok(())));
+            }
+            ready!(self.poll_timer(cx))?;
+        }
+    }
+
+    /// Sends every answer whose time has come; whether all that was sent is read.
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Result<bool, Status> {
+        loop {
+            match self.outgoing.poll_sent(cx) {
+                Poll::Ready(sent) => sent.map_err(gone)?,
+                Poll::Pending => {
+                    self.unread_since.get_or_insert_with(Instant::now);
+                    return Ok(false);
+                }
+            }
+            self.unread_since = None;
+            let message = match self.due.front_mut() {
+                None => return Ok(true),
+                Some(Answer::Now(_)) => None,
+                Some(Answer::Later { outcome, .. }) => match Pin::new(outcome).poll(cx) {
+                    Poll::Pending => return Ok(true),
+                    Poll::Ready(outcome) => Some(outcome),
+                },
+            };
+            let message = match (self.due.pop_front(), message) {
+                (Some(Answer::Later { batch, t2, refused, .. }), Some(outcome)) => {
+                    let outcome =
+                        outcome.map_err(|_| Status::unavailable("not stored; send it again"))?;
+                    self.agent.answer(batch, t2, refused, outcome)
+                }
+                (Some(Answer::Now(refusal)), _) => ToAgent::Refusal(*refusal),
+                _ => return Ok(true),
+            };
+            if self.due.is_empty() {
+                self.due = VecDeque::new();
+            }
+            let message = pb::CollectorMessage { message: Some(message) };
+            self.outgoing.send(&message).map_err(gone)?;
+        }
+    }
+
+    /// Reads a batch, if there is room for it and its time has come.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received<pb::Batch>> {
+        let room = self.queueing.is_none() && self.due.len() < PIPELINE;
+        match self.reading {
+            Reading::Since(_) if !room => self.reading = Reading::Blocked,
+            Reading::Blocked if room => self.reading = Reading::Since(Instant::now()),
+            Reading::PausedUntil(end) if Instant::now() >= end => {
+                self.reading = Reading::Since(Instant::now());
+                return self.poll_read(cx);
+            }
+            _ => {}
+        }
+        if !matches!(self.reading, Reading::Since(_)) {
+            return Poll::Pending;
+        }
+        let ended = match ready!(self.incoming.poll_message::<pb::AgentMessage>(cx)) {
+            Ok(Some(Received { message, octets })) => match message.message {
+                Some(FromAgent::Batch(message)) => {
+                    return Poll::Ready(Received { message, octets });
+                }
+                _ => Err(self.agent.refuse(Reason::Protocol, "after Hello only batches are taken")),
+            },
+            Ok(None) => Ok(()),
+            Err(broken) => Err(self.agent.broken(broken)),
+        };
+        self.reading = Reading::Over(ended);
+        Poll::Pending
     }
 
     /// Refuses the batch, or gives what can be stored of it to the writer.
-    async fn take(
-        &self,
-        wire: pb::Batch,
-        context: Context,
-        received_at: Timestamp<Utc>,
-        put_off: &mut Option<PutOff>,
-    ) -> Answer {
+    fn take(&mut self, Received { message: wire, octets }: Received<pb::Batch>) {
+        let (now, received_at) = (Instant::now(), clock::now());
+        let agent = &self.agent;
+        agent.shared.metrics.batches.inc();
+        self.reading = Reading::Since(now);
         let number = wire.batch;
         let refuse = |reason: Reason, detail: String, retry| {
-            self.count(reason, &detail);
+            agent.count(reason, &detail);
             let reason = reason.word().to_owned();
-            Answer::Now(pb::Refusal { batch: number, reason, detail, retry })
+            Answer::Now(Box::new(pb::Refusal { batch: number, reason, detail, retry }))
         };
         let first = wire.reports.first().map_or(0, |report| report.seq);
-        if put_off
+        let context =
+            batch::Context { host: agent.key, boot: self.boot, max_batch: agent.shared.max_batch };
+        if self
+            .put_off
             .as_ref()
             .is_some_and(|before| before.boot == wire.boot_id && before.first < first)
         {
             let detail = "an earlier batch was put off; send that one first".to_owned();
-            return refuse(Reason::OverQuota, detail, true);
+            self.due.push_back(refuse(Reason::OverQuota, detail, true));
+            self.reading = Reading::PausedUntil(now + QUOTA_PAUSE);
+            return;
         }
         // An empty batch is work too.
-        if let Err(wait) = self.seat.take(wire.reports.len().clamp(1, context.max_batch as usize)) {
-            *put_off = Some(PutOff { boot: wire.boot_id, first });
+        let work = wire.reports.len().clamp(1, context.max_batch as usize);
+        if let Err(wait) = self.seat.take(work, now) {
             let detail = format!("more reports than the quota; send again in {wait:.1?}");
-            return refuse(Reason::OverQuota, detail, true);
+            self.due.push_back(refuse(Reason::OverQuota, detail, true));
+            self.put_off = Some(Box::new(PutOff { boot: wire.boot_id, first }));
+            self.reading = Reading::PausedUntil(now + QUOTA_PAUSE);
+            return;
         }
-        *put_off = None;
-        let bytes = wire.encoded_len();
+        self.put_off = None;
         let checked = match batch::check(wire, context, received_at) {
             Ok(checked) => checked,
-            Err(batch::Refused { reason, detail }) => return refuse(reason, detail, false),
+            Err(batch::Refused { reason, detail }) => {
+                self.due.push_back(refuse(reason, detail, false));
+                return;
+            }
         };
         if checked.bad_witness {
-            self.count(Reason::BadWitness, "the stamps of an exchange contradict each other");
+            agent.count(Reason::BadWitness, "the stamps of an exchange contradict each other");
         }
         for report in &checked.refused {
-            self.count(report.reason, &format!("seq {}: {}", report.seq, report.detail));
+            agent.count(report.reason, &format!("seq {}: {}", report.seq, report.detail));
         }
-        let outcome = self.shared.queues.put(checked.batch, bytes).await;
-        Answer::Later { batch: number, t2: received_at, refused: checked.refused, outcome }
+        let shared = agent.shared.clone();
+        self.queueing = Some(Box::pin(async move {
+            let outcome = shared.queues.put(checked.batch, octets).await;
+            Answer::Later { batch: number, t2: received_at, refused: checked.refused, outcome }
+        }));
     }
 
-    /// Answers in the order of the batches, each once its outcome is known.
-    async fn answer(&self, mut due: mpsc::Receiver<Box<Answer>>) -> Result<(), Status> {
-        while let Some(answer) = due.recv().await {
-            let (batch, t2, refused, outcome) = match *answer {
-                Answer::Now(refusal) => {
-                    self.send(ToAgent::Refusal(refusal)).await?;
-                    continue;
-                }
-                Answer::Later { batch, t2, refused, outcome } => (batch, t2, refused, outcome),
-            };
-            let answer = match outcome.await {
-                Ok(Outcome::Stored(stored)) => ToAgent::Ack(pb::Ack {
-                    batch,
-                    seq: stored.last_seq.0,
-                    t2_ns: t2.as_ns(),
-                    t3_ns: clock::now().as_ns(),
-                    refused: refused.into_iter().map(report_refusal).collect(),
-                }),
-                Ok(Outcome::Unstorable) => {
-                    let detail = "the database refuses its rows".to_owned();
-                    self.count(Reason::Unstorable, &detail);
-                    let reason = Reason::Unstorable.word().to_owned();
-                    ToAgent::Refusal(pb::Refusal { batch, reason, detail, retry: false })
-                }
-                Err(_) => return Err(Status::unavailable("not stored; send it again")),
-            };
-            self.send(answer).await?;
-        }
-        Ok(())
+    /// When something is to happen although nothing comes, and nothing can be sent.
+    fn deadline(&self) -> Option<Instant> {
+        let idle = self.agent.shared.idle;
+        let reading = match self.reading {
+            Reading::Since(begin) => Some(begin + idle),
+            Reading::PausedUntil(end) => Some(end),
+            Reading::Blocked | Reading::Over(_) => None,
+        };
+        let sending = self.unread_since.map(|begin| begin + idle);
+        reading.into_iter().chain(sending).min()
     }
 
-    async fn send(&self, message: ToAgent) -> Result<(), Status> {
-        let message = pb::CollectorMessage { message: Some(message) };
-        match tokio::time::timeout(self.shared.idle, self.outgoing.send(Box::new(Ok(message))))
-            .await
+    /// Ready when something has happened. The timer is not moved with every message: it runs to the end that
+    /// was right when it began, and then on to the one that is right by then.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        let Some(deadline) = self.deadline() else { return Poll::Pending };
+        if self.timer.deadline() > deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        let now = Instant::now();
+        if now < deadline {
+            self.timer.as_mut().reset(deadline);
+            ready!(self.timer.as_mut().poll(cx));
+        }
+        if self.unread_since.is_some_and(|begin| now >= begin + self.agent.shared.idle) {
+            return Poll::Ready(Err(self.agent.refuse(Reason::SlowReader, "answers are not read")));
+        }
+        if let Reading::Since(begin) = self.reading
+            && now >= begin + self.agent.shared.idle
         {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Status::cancelled("the agent has gone")),
-            Err(_) => Err(self.refuse(Reason::SlowReader, "answers are not read")),
+            self.reading = Reading::Over(Err(Status::aborted("nothing was sent for too long")));
         }
+        Poll::Ready(Ok(()))
     }
-
-    /// Counts a message that could not be read; a connection that merely broke is nobody's fault.
-    fn broken(&self, status: Status) -> Status {
-        match status.code() {
-            Code::OutOfRange | Code::ResourceExhausted => {
-                self.count(Reason::BatchTooLarge, status.message());
-            }
-            Code::Internal if status.message().contains("decode") => {
-                self.count(Reason::Malformed, status.message());
-            }
-            // An error of HTTP/2 underneath, which reads like a fault: agents that stop just hang up.
-            _ if status.source().is_some() => return Status::cancelled("the agent hung up"),
-            _ => {}
-        }
-        status
-    }
-
-    /// Counts a reason for which the session ends.
-    fn refuse(&self, reason: Reason, detail: &str) -> Status {
-        self.count(reason, detail);
-        let text = format!("{}: {detail}", reason.word());
-        match reason {
-            Reason::WrongHost => Status::permission_denied(text),
-            Reason::Revoked => Status::unauthenticated(text),
-            Reason::SlowReader => Status::aborted(text),
-            _ => Status::invalid_argument(text),
-        }
-    }
-
-    fn count(&self, reason: Reason, detail: &str) {
-        tracing::debug!(
-            host.id = %self.host.id, host.name = self.host.name, reason = reason.word(),
-            "refused: {detail}"
-        );
-        self.shared.refusals.count(self.host.key, reason, detail);
-    }
-}
-
-fn report_refusal(refused: RefusedReport) -> pb::ReportRefusal {
-    pb::ReportRefusal { seq: refused.seq, reason: refused.reason.word().to_owned() }
 }

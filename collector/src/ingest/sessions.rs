@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use store::Store;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -13,13 +15,16 @@ use super::quota::{Bucket, Quota};
 /// Most sessions of one host. An agent has one; a connection that broke unseen lingers beside it.
 const MOST_PER_HOST: usize = 4;
 
-/// Why a session is cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a session is to end. Of several reasons the greatest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub(super) enum Cut {
-    /// Its credential no longer holds.
-    Revoked,
+    /// The collector stops: what was read is answered first.
+    Stopping = 1,
     /// The host opened newer ones.
-    Superseded,
+    Superseded = 2,
+    /// Its credential no longer holds.
+    Revoked = 3,
 }
 
 /// Every open session, and what the hosts may still send.
@@ -27,6 +32,7 @@ pub(super) enum Cut {
 pub(super) struct Sessions {
     quota: Quota,
     metrics: Metrics,
+    stopping: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -34,15 +40,35 @@ pub(super) struct Sessions {
 struct Inner {
     next: u64,
     open: BTreeMap<u64, Open>,
-    by_host: HashMap<i64, Vec<u64>>,
     /// Kept after a host has gone, or it would get a new burst by reconnecting. One per enrolled host.
-    buckets: HashMap<i64, Bucket>,
+    hosts: HashMap<i64, Host>,
 }
 
 #[derive(Debug)]
 struct Open {
     credential: [u8; 32],
-    cut: watch::Sender<Option<Cut>>,
+    line: Arc<Line>,
+}
+
+#[derive(Debug)]
+struct Host {
+    /// Oldest first.
+    sessions: Vec<u64>,
+    bucket: Arc<Mutex<Bucket>>,
+}
+
+/// To one session: why it is to end, once it is.
+#[derive(Debug, Default)]
+struct Line {
+    cut: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Line {
+    fn cut(&self, why: Cut) {
+        self.cut.fetch_max(why as u8, Ordering::Release);
+        self.waker.wake();
+    }
 }
 
 /// An open session; dropping it closes it.
@@ -50,31 +76,54 @@ struct Open {
 pub(super) struct Seat {
     id: u64,
     host: i64,
-    cut: watch::Receiver<Option<Cut>>,
+    line: Arc<Line>,
+    bucket: Arc<Mutex<Bucket>>,
     sessions: Arc<Sessions>,
 }
 
 impl Sessions {
     pub(super) fn new(quota: Quota, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self { quota, metrics, inner: Mutex::default() })
+        Arc::new(Self { quota, metrics, stopping: AtomicBool::new(false), inner: Mutex::default() })
     }
 
     /// Opens a session; beyond the limit the host's oldest is cut off.
     pub(super) fn open(self: &Arc<Self>, host: i64, credential: [u8; 32]) -> Seat {
-        let (to_cut, cut) = watch::channel(None);
+        let line = Arc::<Line>::default();
         let mut inner = self.lock();
+        // Asked under the lock: the one who stops cuts all those that are open by then.
+        if self.stopping() {
+            line.cut(Cut::Stopping);
+        }
         let id = inner.next;
         inner.next += 1;
-        inner.open.insert(id, Open { credential, cut: to_cut });
-        let ids = inner.by_host.entry(host).or_default();
-        ids.push(id);
-        let oldest = (ids.len() > MOST_PER_HOST).then(|| ids[0]);
+        inner.open.insert(id, Open { credential, line: line.clone() });
+        let known = inner.hosts.entry(host).or_insert_with(|| Host {
+            sessions: Vec::with_capacity(1),
+            bucket: Arc::new(Mutex::new(Bucket::full(self.quota, Instant::now()))),
+        });
+        known.sessions.push(id);
+        let bucket = known.bucket.clone();
+        let oldest = (known.sessions.len() > MOST_PER_HOST).then(|| known.sessions[0]);
         if let Some(open) = oldest.and_then(|id| inner.open.get(&id)) {
-            open.cut.send_replace(Some(Cut::Superseded));
+            open.line.cut(Cut::Superseded);
         }
         drop(inner);
         self.metrics.sessions.inc();
-        Seat { id, host, cut, sessions: self.clone() }
+        Seat { id, host, line, bucket, sessions: self.clone() }
+    }
+
+    /// Whether [`Self::stop`] was called.
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Ends all sessions, and those that are yet to open.
+    pub(super) fn stop(&self) {
+        let inner = self.lock();
+        self.stopping.store(true, Ordering::Release);
+        for open in inner.open.values() {
+            open.line.cut(Cut::Stopping);
+        }
     }
 
     /// Cuts off sessions whose credential was revoked or replaced, until `stop`.
@@ -105,9 +154,12 @@ impl Sessions {
     }
 
     fn cut(&self, void: &[Vec<u8>]) {
+        if void.is_empty() {
+            return;
+        }
         for open in self.lock().open.values() {
             if void.iter().any(|hash| hash[..] == open.credential) {
-                open.cut.send_replace(Some(Cut::Revoked));
+                open.line.cut(Cut::Revoked);
             }
         }
     }
@@ -118,22 +170,21 @@ impl Sessions {
 }
 
 impl Seat {
-    /// Returns when the session is to end, and why.
-    pub(super) async fn cut(&self) -> Cut {
-        let mut cut = self.cut.clone();
-        let why = cut.wait_for(Option::is_some).await.ok().and_then(|why| *why);
-        match why {
-            Some(why) => why,
-            None => std::future::pending().await,
+    /// Ready when the session is to end, and why; again and again from then on.
+    pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<Cut> {
+        self.line.waker.register(cx.waker());
+        match self.line.cut.load(Ordering::Acquire) {
+            0 => Poll::Pending,
+            1 => Poll::Ready(Cut::Stopping),
+            2 => Poll::Ready(Cut::Superseded),
+            _ => Poll::Ready(Cut::Revoked),
         }
     }
 
     /// Takes room for `reports` out of the host's quota, or says in how long there will be.
-    pub(super) fn take(&self, reports: usize) -> Result<(), Duration> {
-        let (quota, now) = (self.sessions.quota, Instant::now());
-        let mut inner = self.sessions.lock();
-        let bucket = inner.buckets.entry(self.host).or_insert_with(|| Bucket::full(quota, now));
-        bucket.take(quota, reports, now)
+    pub(super) fn take(&self, reports: usize, now: Instant) -> Result<(), Duration> {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.take(self.sessions.quota, reports, now)
     }
 }
 
@@ -141,13 +192,73 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut inner = self.sessions.lock();
         inner.open.remove(&self.id);
-        if let Some(ids) = inner.by_host.get_mut(&self.host) {
-            ids.retain(|id| *id != self.id);
-            if ids.is_empty() {
-                inner.by_host.remove(&self.host);
-            }
+        if let Some(host) = inner.hosts.get_mut(&self.host) {
+            host.sessions.retain(|id| *id != self.id);
         }
         drop(inner);
         self.sessions.metrics.sessions.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn sessions() -> Arc<Sessions> {
+        let config = Config::parse("[ingest]\nburst = 1\nmax-batch = 1\n").unwrap();
+        Sessions::new(Quota::new(&config.ingest), Metrics::register(&mut Registry::default()))
+    }
+
+    fn cut(seat: &Seat) -> Option<Cut> {
+        match seat.poll_cut(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(cut) => Some(cut),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Proves that of more sessions than a host may have the oldest ends, and no other host's.
+    #[test]
+    fn the_oldest_makes_room() {
+        let sessions = sessions();
+        let other = sessions.open(2, [2; 32]);
+        let mut seats: Vec<_> = (0..=MOST_PER_HOST).map(|_| sessions.open(1, [1; 32])).collect();
+        let cuts: Vec<_> = seats.iter().map(cut).collect();
+        assert_eq!(cuts[0], Some(Cut::Superseded));
+        assert!(cuts[1..].iter().all(Option::is_none) && cut(&other).is_none());
+        // Once it has gone there is room for all.
+        drop(seats.remove(0));
+        drop(sessions.open(2, [2; 32]));
+        assert!(seats.iter().chain([&other]).all(|seat| cut(seat).is_none()));
+    }
+
+    /// Proves that a stop ends the sessions that are open and those that open later, and that a revoked
+    /// credential is the stronger reason.
+    #[test]
+    fn a_stop_ends_all() {
+        let sessions = sessions();
+        let before = [sessions.open(1, [1; 32]), sessions.open(2, [2; 32])];
+        sessions.stop();
+        let after = sessions.open(3, [3; 32]);
+        sessions.cut(&[vec![2; 32]]);
+        assert_eq!(cut(&before[0]), Some(Cut::Stopping));
+        assert_eq!(cut(&before[1]), Some(Cut::Revoked));
+        assert_eq!(cut(&after), Some(Cut::Stopping));
+    }
+
+    /// Proves that all sessions of a host draw on one quota, and a new one brings no new burst.
+    #[test]
+    fn one_quota_for_a_host() {
+        let (sessions, now) = (sessions(), Instant::now());
+        let (one, two) = (sessions.open(1, [1; 32]), sessions.open(1, [1; 32]));
+        assert_eq!(one.take(1, now), Ok(()));
+        assert!(two.take(1, now).is_err());
+        drop((one, two));
+        assert!(sessions.open(1, [1; 32]).take(1, now).is_err());
+        assert_eq!(sessions.open(2, [2; 32]).take(1, now), Ok(()));
     }
 }
