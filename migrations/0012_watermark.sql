@@ -16,8 +16,8 @@ BEGIN
     IF store.on_citus() THEN
         -- A boot that is new is numbered in its host's row, which is on every node: no parallel work beside that.
         PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
-        PERFORM pg_advisory_xact_lock(1953656425, g.number)
-        FROM (SELECT DISTINCT (h % 64)::int4 AS number FROM unnest(hosts) h ORDER BY 1) g;
+        PERFORM FROM store.writer_group g  -- 0016
+        WHERE g.number IN (SELECT (h % 64)::int4 FROM unnest(hosts) h) ORDER BY g.number FOR UPDATE OF g;
     ELSE
         PERFORM FROM store.host_state s WHERE s.host_id = ANY (hosts) ORDER BY s.host_id FOR NO KEY UPDATE;
     END IF;
