@@ -7,7 +7,8 @@
 
 use timebase::{Span, Timestamp, Utc};
 
-use super::{HOUR, Progress, ROLLING, alone, floor};
+use super::{HOUR, Progress, floor};
+use crate::locks::Job;
 use crate::partitions::HOURS;
 use crate::{Store, time};
 
@@ -55,7 +56,7 @@ impl Store {
     ) -> Result<Option<i64>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
         // Nor does a correction put in again what is being moved.
-        if after == i64::MAX || !alone(&mut tx, ROLLING).await? {
+        if after == i64::MAX || !Job::Rolling.alone(&mut tx).await? {
             return Ok(None);
         }
         let last = sqlx::query_scalar!(
