@@ -7,7 +7,6 @@ use mimalloc::MiMalloc;
 
 /// A report is some fifty small allocations, made on one thread and freed on another: with the system's
 /// allocator they were a fifth of the processor time of ingest.
-#[cfg(not(glibc_malloc))]
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
