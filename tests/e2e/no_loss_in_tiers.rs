@@ -142,7 +142,7 @@ async fn chaos(seed: u64) -> Result<()> {
         );
     }
     ensure!(
-        while_rolling > 1 && while_repacking > 1,
+        while_rolling > 0 && while_repacking > 0,
         "killed {while_rolling} times while rolling up and {while_repacking} while repacking: too seldom"
     );
     // What is left to be dropped goes at a start.

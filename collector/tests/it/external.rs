@@ -123,6 +123,9 @@ async fn with_createrole(binaries: Option<&Path>) {
     let load = "INSERT INTO log_line (batch, host, local_ns, message) VALUES ('b', 'a', 1800000000000000000, 'x')";
     sqlx::query(load).execute(&mut *ann).await.unwrap();
     assert_eq!(text(ann, "SELECT message FROM order_lines('b')").await, "x");
+    for lift in ["SET default_transaction_read_only = off", "SET transaction_read_only = off"] {
+        sqlx::query(lift).execute(&mut *ada).await.unwrap();
+    }
     for forbidden in
         ["SELECT * FROM store.host", "CREATE TEMP TABLE mine (x int)", "SET ROLE clockmaker"]
     {
