@@ -2,7 +2,7 @@
 //!
 //! They come an hour at a time, all hosts in each, so that no two hours of a host share a page of the disk: a year
 //! would be read from 8,760 pages. When a day is over, its rows are taken out and put in again, one host after the
-//! other: then a year is some 400 pages. They stay rows of the same table. Readers see them all the time, what comes
+//! other: then a year is some 500 pages. They stay rows of the same table. Readers see them all the time, what comes
 //! late corrects them as before, and the room they leave is that of the hours to come (autovacuum frees it).
 
 use timebase::{Span, Timestamp, Utc};
