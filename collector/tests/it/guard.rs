@@ -98,11 +98,6 @@ async fn an_abandoned_transaction_ends() {
 /// What was stored 40 days ago, when a collector last did its work here.
 async fn aged(world: &World) -> PgPool {
     let pool = world.sql().await;
-    let noted = "SELECT count(*) FROM store.housekeeping WHERE time_known > 'epoch'";
-    eventually("it has looked at its clock", async || {
-        (world.number(noted).await == 1).then_some(())
-    })
-    .await;
     let begin = "UPDATE store.tier_mark SET sealed_until = t, closed_until = t, minutes_sealed = t,
                      minutes_until = t, hours_until = t
                  FROM (SELECT date_trunc('hour', now()) - interval '40 days' AS t) t;
