@@ -27,6 +27,9 @@ pub use metrics::Metrics;
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// New samples are looked at this soon at the earliest, however fast they come.
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
+/// From one evaluation to the next it is at least so many times as long as one takes, though the period be
+/// shorter: a fleet of a hundred thousand must not keep the database busy with being judged.
+const SHARE: u32 = 5;
 
 /// An evaluation takes milliseconds; one that takes this long waits for a dead connection.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -98,9 +101,10 @@ impl Judge {
             // A connection that hangs must not keep the seat from a collector that works.
             let evaluation = self.evaluate(&mut seat, &alerts);
             alerts = tokio::time::timeout(LONGEST, evaluation).await.context("it hangs")??;
+            let earliest = begun + LEAST_PAUSE.min(self.every).max(begun.elapsed() * SHARE);
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.due(begun, &mut samples) => {}
+                () = self.due(earliest, begun + self.every, &mut samples) => {}
             }
         }
         seat.leave().await?;
@@ -108,8 +112,8 @@ impl Judge {
     }
 
     /// Returns when the period is over, or earlier if there is something new to look at.
-    async fn due(&self, begun: Instant, samples: &mut Listener) {
-        tokio::time::sleep_until(begun + LEAST_PAUSE.min(self.every)).await;
+    async fn due(&self, earliest: Instant, latest: Instant, samples: &mut Listener) {
+        tokio::time::sleep_until(earliest).await;
         let new_samples = async {
             loop {
                 match samples.next().await {
@@ -120,7 +124,7 @@ impl Judge {
                 }
             }
         };
-        let _ = tokio::time::timeout_at(begun + self.every, new_samples).await;
+        let _ = tokio::time::timeout_at(latest, new_samples).await;
     }
 
     /// One evaluation; the alerts after it. On an error nothing has changed.

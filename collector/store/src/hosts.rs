@@ -157,7 +157,7 @@ impl Store {
         let row = sqlx::query!(
             r#"SELECT h.host_id, h.host_uuid, h.name, h.service, h.labels, h.agent_version, h.simulated,
                       h.credential_used_at IS NOT NULL AS "used!", h.revoked_at IS NOT NULL AS "revoked!",
-                      b.boot_id AS "boot_id?", b.last_seq AS "last_seq?"
+                      b.boot_id AS "boot_id?", s.seq AS "last_seq?"
                FROM store.host h
                LEFT JOIN store.host_state s USING (host_id)
                LEFT JOIN store.boot b ON b.host_id = h.host_id AND b.boot_no = s.boot_no
@@ -249,7 +249,9 @@ impl Store {
     /// The database does not answer.
     pub async fn last_seq(&self, key: i64, boot: BootId) -> Result<Option<Seq>, sqlx::Error> {
         let last = sqlx::query_scalar!(
-            "SELECT last_seq FROM store.boot WHERE host_id = $1 AND boot_id = $2 AND last_seq > 0",
+            r#"SELECT greatest(b.last_seq, s.seq) AS "last_seq!" FROM store.boot b
+               LEFT JOIN store.host_state s ON s.host_id = b.host_id AND s.boot_no = b.boot_no
+               WHERE b.host_id = $1 AND b.boot_id = $2 AND greatest(b.last_seq, s.seq) > 0"#,
             key,
             Uuid::from_bytes(*boot.as_bytes())
         );

@@ -101,3 +101,54 @@ pub(crate) async fn move_between_collectors(mut world: World) {
     assert_eq!(world.number(deadlocks).await, 0);
     world.stop().await;
 }
+
+/// Proves that the watermark of a boot stays one, wherever it is: remembered by the collector that took its
+/// reports, in its host's newest state, and after the reboot in a row of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_boot_that_ends_keeps_one_watermark() {
+    let mut world = World::start_with(INGEST).await;
+    let (second, _dir) = beside(&world).await;
+    let agent = Agent::enrol(&world, "a").await;
+    let reports = |seqs: std::ops::RangeInclusive<u64>| seqs.map(report).collect::<Vec<_>>();
+    let old_boot = agent.boot.as_bytes().to_vec();
+    let leftover = |seqs| pb::Batch {
+        boot_id: old_boot.clone(),
+        reports: reports(seqs),
+        ..pb::Batch::default()
+    };
+
+    let mut before = agent.session().await;
+    before.send(reports(1..=3)).await;
+    assert_eq!(before.ack().await.seq, 3);
+    before.send(reports(4..=5)).await;
+    assert_eq!(before.ack().await.seq, 5, "moved on by what the first collector remembers");
+
+    // The reboot: what was left of the old boot goes to the second collector.
+    let mut rebooted = agent.clone();
+    rebooted.boot = uuid::Uuid::new_v4();
+    let mut after = rebooted.moved_to_address(second.grpc_address().unwrap()).session().await;
+    after.send_batch(leftover(6..=8)).await;
+    assert_eq!(after.ack().await.seq, 8);
+    assert_eq!(world.number("SELECT seq FROM store.host_state").await, 8);
+    // The old boot's session, against all odds, goes on at the first, which remembers 5.
+    before.send(reports(6..=9)).await;
+    assert_eq!(before.ack().await.seq, 9);
+
+    // The new boot takes the host's row over.
+    after.send(reports(1..=2)).await;
+    assert_eq!(after.ack().await.seq, 2);
+    before.send(reports(8..=10)).await;
+    assert_eq!(before.ack().await.seq, 10);
+    after.send_batch(leftover(9..=11)).await;
+    assert_eq!(after.ack().await.seq, 11);
+    after.send(reports(2..=3)).await;
+    assert_eq!(after.ack().await.seq, 3);
+    assert_eq!(agent.session().await.last_seq, Some(11), "of the old boot, by Welcome");
+
+    let stored = "SELECT count(*) FROM store.sample";
+    let distinct = "SELECT count(DISTINCT (host_id, boot_no, seq)) FROM store.sample";
+    assert_eq!((world.number(stored).await, world.number(distinct).await), (14, 14));
+    assert_eq!(world.number("SELECT seq FROM store.host_state").await, 3);
+    second.stop().await;
+    world.stop().await;
+}

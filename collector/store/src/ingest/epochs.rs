@@ -28,7 +28,7 @@ pub(super) async fn insert(
         &ref_time as _,
         &column(|f| f.dated.report.realtime.as_ns()),
         &column(|f| f.dated.report.raw.as_ns()),
-        &column(|f| i64::try_from(f.dated.report.seq.0).unwrap_or(i64::MAX)),
+        &column(|f| f.seq()),
     )
     .execute(connection)
     .await

@@ -61,7 +61,7 @@ impl Rows {
             let at = if at > sample.batch.received_at { sample.batch.received_at } else { at };
             self.host.push(sample.batch.host);
             self.boot_no.push(sample.boot_no);
-            self.seq.push(i64::try_from(report.seq.0).unwrap_or(i64::MAX));
+            self.seq.push(sample.seq());
             self.place.push(i16::try_from(place).unwrap_or(i16::MAX));
             self.ref_time.push(time::to_sql(at));
             self.host_ns.push(event.realtime.as_ns());

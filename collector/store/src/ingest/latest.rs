@@ -1,45 +1,30 @@
+//! The newest state of the hosts, one row each.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
-use timebase::{Bounds, Ppb, Span};
+use timebase::Bounds;
 
-use super::memory::{Memory, Remembered};
+use super::state_row::{Contact, StateRow};
 use super::watermark::Marks;
-use super::{Batch, Fresh, numbers, samples, sources};
+use super::{Batch, Fresh};
 use crate::time;
 
-/// The last batch of a host and the last that its batches witness.
-type Contact<'a> = (&'a Batch, Option<Bounds>);
-
-/// Rewrites the newest state of the hosts: one row each, and one for each of their sources that changed.
-/// What is to be remembered of the hosts once that is committed; `None`: nothing, for another collector
-/// knows more of it.
-pub(super) async fn write(
-    connection: &mut PgConnection,
-    memory: &Memory,
-    marks: &Marks,
-    batches: &[Batch],
-    fresh: &[Fresh<'_>],
-) -> Result<Vec<(i64, Option<Remembered>)>, sqlx::Error> {
-    // In the order of hosts; `fresh` is sorted by time within each.
-    let newest: BTreeMap<i64, &Fresh<'_>> =
-        fresh.iter().filter(|f| f.batch.current).map(|f| (f.batch.host, f)).collect();
-    let mut contacts = contacts(batches);
-    let updated = upsert_states(connection, &newest, &contacts).await?;
-    contacts.retain(|host, _| !updated.contains(host));
-    touch(connection, &contacts).await?;
-    let (written, outdated): (Vec<_>, Vec<_>) =
-        newest.into_iter().partition(|(host, _)| updated.contains(host));
-    let remembered = sources::write(connection, memory, marks, &written).await?;
-    let forgotten = outdated.into_iter().map(|(host, _)| (host, None));
-    Ok(remembered
-        .into_iter()
-        .map(|(host, sources)| (host, Some(sources)))
-        .chain(forgotten)
-        .collect())
+/// The newest sample of each host that is of the boot which runs, in the order of hosts.
+pub(super) fn newest<'a>(fresh: &'a [Fresh<'a>]) -> BTreeMap<i64, &'a Fresh<'a>> {
+    let mut newest: BTreeMap<i64, &Fresh<'_>> = BTreeMap::new();
+    for sample in fresh.iter().filter(|sample| sample.batch.current) {
+        let place = |sample: &Fresh<'_>| (sample.boot_no, sample.seq());
+        let known = newest.entry(sample.batch.host).or_insert(sample);
+        if place(sample) > place(known) {
+            *known = sample;
+        }
+    }
+    newest
 }
 
-fn contacts(batches: &[Batch]) -> BTreeMap<i64, Contact<'_>> {
+/// The last that was heard of each host whose running boot sent something.
+pub(super) fn contacts(batches: &[Batch]) -> BTreeMap<i64, Contact<'_>> {
     let mut contacts: BTreeMap<i64, Contact<'_>> = BTreeMap::new();
     for batch in batches.iter().filter(|batch| batch.current) {
         let before = contacts.get(&batch.host).and_then(|(_, witness)| *witness);
@@ -48,38 +33,60 @@ fn contacts(batches: &[Batch]) -> BTreeMap<i64, Contact<'_>> {
     contacts
 }
 
-/// The hosts whose row was written: a report older than what is there changes nothing.
-async fn upsert_states(
-    connection: &mut PgConnection,
+/// The rows to be written.
+pub(super) fn rows(
     newest: &BTreeMap<i64, &Fresh<'_>>,
     contacts: &BTreeMap<i64, Contact<'_>>,
+    marks: &Marks,
+) -> Vec<StateRow> {
+    newest
+        .iter()
+        .map(|(host, sample)| StateRow::new(sample, &contacts[host], marks.of(sample.batch).before))
+        .collect()
+}
+
+/// Moves hosts on from the watermarks that were expected, and so locks and writes them in one go. How many
+/// were there to be moved.
+pub(super) async fn advance(
+    connection: &mut PgConnection,
+    rows: &[StateRow],
+) -> Result<u64, sqlx::Error> {
+    sqlx::query!(
+        "UPDATE store.host_state s SET
+            ref_time = k.ref_time, received_at = greatest(s.received_at, k.received_at), seq = k.seq,
+            host_ns = k.host_ns, raw_ns = k.raw_ns, lo_ns = k.lo_ns, hi_ns = k.hi_ns,
+            offset_ns = k.offset_ns, sigma_ns = k.sigma_ns, sigma_k = k.sigma_k,
+            estimate_samples = k.estimate_samples, frequency_ppb = k.frequency_ppb,
+            frequency_sigma_ppb = k.frequency_sigma_ppb, drift_limit_ppb = k.drift_limit_ppb,
+            kernel_max_error_ns = k.kernel_max_error_ns,
+            kernel_estimated_error_ns = k.kernel_estimated_error_ns,
+            kernel_frequency_ppb = k.kernel_frequency_ppb, kernel_status = k.kernel_status,
+            kernel_synchronised = k.kernel_synchronised, tai_offset_s = k.tai_offset_s,
+            steps = k.steps, state = k.state, leap = k.leap, discipliner = k.discipliner,
+            rate_lo_ppb = k.rate_lo_ppb, rate_hi_ppb = k.rate_hi_ppb,
+            drift_ceiling_ppb = k.drift_ceiling_ppb, smear = k.smear,
+            leap_table_tai_s = k.leap_table_tai_s,
+            witness_lo_ns = coalesce(k.witness_lo_ns, s.witness_lo_ns),
+            witness_hi_ns = coalesce(k.witness_hi_ns, s.witness_hi_ns),
+            witness_at = coalesce(k.witness_at, s.witness_at)
+         FROM unnest($1::store.state_row[]) k
+         WHERE s.host_id = k.host_id AND s.boot_no = k.boot_no AND s.seq = k.before",
+        rows as &[StateRow]
+    )
+    .execute(connection)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Rewrites hosts that are locked. Those whose row was written: a report older than what is there changes
+/// nothing.
+pub(super) async fn upsert(
+    connection: &mut PgConnection,
+    rows: &[StateRow],
 ) -> Result<BTreeSet<i64>, sqlx::Error> {
-    if newest.is_empty() {
+    if rows.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let contacts: Vec<&Contact<'_>> = newest.keys().map(|host| &contacts[host]).collect();
-    let witness = |f: fn(Bounds) -> Span| {
-        contacts.iter().map(|(_, w)| w.map(|w| f(w).as_ns())).collect::<Vec<Option<i64>>>()
-    };
-    let witness_at: Vec<_> =
-        contacts.iter().map(|(b, w)| w.map(|_| time::to_sql(b.received_at))).collect();
-    let column = |f: fn(&Fresh<'_>) -> i64| newest.values().map(|s| f(s)).collect::<Vec<i64>>();
-    let option = |f: fn(&Fresh<'_>) -> Option<i64>| {
-        newest.values().map(|s| f(s)).collect::<Vec<Option<i64>>>()
-    };
-    let small = |f: fn(&Fresh<'_>) -> i16| newest.values().map(|s| f(s)).collect::<Vec<i16>>();
-    let middle = |f: fn(&Fresh<'_>) -> i32| newest.values().map(|s| f(s)).collect::<Vec<i32>>();
-    let ref_time: Vec<_> = newest.values().map(|s| time::to_sql(s.dated.ref_time)).collect();
-    let received: Vec<_> = contacts.iter().map(|(b, _)| time::to_sql(b.received_at)).collect();
-    let sigma_k: Vec<Option<f64>> =
-        newest.values().map(|s| s.dated.report.statistical.map(|st| st.k)).collect();
-    let samples_used: Vec<Option<i32>> = newest.values().map(|s| estimate_samples(s)).collect();
-    let synchronised: Vec<bool> =
-        newest.values().map(|s| s.dated.report.kernel.synchronised).collect();
-    let smear: Vec<String> =
-        newest.values().map(|s| s.dated.report.smear.word().to_owned()).collect();
-    let leap_table: Vec<Option<i32>> =
-        newest.values().map(|s| s.dated.report.tai_offset_s).collect();
     sqlx::query_scalar!(
         r#"INSERT INTO store.host_state AS s
              (host_id, ref_time, received_at, seq, host_ns, raw_ns, lo_ns, hi_ns, offset_ns, sigma_ns,
@@ -88,13 +95,12 @@ async fn upsert_states(
               kernel_synchronised, tai_offset_s, boot_no, steps, state, leap, discipliner,
               rate_lo_ppb, rate_hi_ppb, drift_ceiling_ppb, smear, leap_table_tai_s,
               witness_lo_ns, witness_hi_ns, witness_at)
-           SELECT * FROM unnest(
-              $1::int8[], $2::timestamptz[], $3::timestamptz[], $4::int8[], $5::int8[], $6::int8[],
-              $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::float8[], $12::int4[], $13::int8[],
-              $14::int8[], $15::int8[], $16::int8[], $17::int8[], $18::int8[], $19::int8[], $20::bool[],
-              $21::int4[], $22::int4[], $23::int4[], $24::int2[], $25::int2[], $26::int2[],
-              $27::int8[], $28::int8[], $29::int8[], $30::text[], $31::int4[],
-              $32::int8[], $33::int8[], $34::timestamptz[])
+           SELECT host_id, ref_time, received_at, seq, host_ns, raw_ns, lo_ns, hi_ns, offset_ns, sigma_ns,
+              sigma_k, estimate_samples, frequency_ppb, frequency_sigma_ppb, drift_limit_ppb,
+              kernel_max_error_ns, kernel_estimated_error_ns, kernel_frequency_ppb, kernel_status,
+              kernel_synchronised, tai_offset_s, boot_no, steps, state, leap, discipliner,
+              rate_lo_ppb, rate_hi_ppb, drift_ceiling_ppb, smear, leap_table_tai_s,
+              witness_lo_ns, witness_hi_ns, witness_at FROM unnest($1::store.state_row[])
            ON CONFLICT (host_id) DO UPDATE SET
               ref_time = excluded.ref_time,
               received_at = greatest(s.received_at, excluded.received_at), seq = excluded.seq,
@@ -120,53 +126,15 @@ async fn upsert_states(
            WHERE s.boot_no < excluded.boot_no
               OR s.boot_no = excluded.boot_no AND s.seq < excluded.seq
            RETURNING s.host_id"#,
-        &column(|s| s.batch.host),
-        &ref_time as _,
-        &received as _,
-        &column(|s| i64::try_from(s.dated.report.seq.0).unwrap_or(i64::MAX)),
-        &column(|s| s.dated.report.realtime.as_ns()),
-        &column(|s| s.dated.report.raw.as_ns()),
-        &option(|s| s.dated.report.bounds.map(|b| b.lo().as_ns())) as &[Option<i64>],
-        &option(|s| s.dated.report.bounds.map(|b| b.hi().as_ns())) as &[Option<i64>],
-        &option(|s| samples::offset(&s.dated.report).map(Span::as_ns)) as &[Option<i64>],
-        &option(|s| s.dated.report.statistical.map(|st| st.sigma.as_ns())) as &[Option<i64>],
-        &sigma_k as &[Option<f64>],
-        &samples_used as &[Option<i32>],
-        &option(|s| s.dated.report.frequency.map(Ppb::as_ppb)) as &[Option<i64>],
-        &option(|s| s.dated.report.frequency_sigma.map(Ppb::as_ppb)) as &[Option<i64>],
-        &column(|s| s.dated.report.drift_limit.as_ppb()),
-        &column(|s| s.dated.report.kernel.max_error.as_ns()),
-        &column(|s| s.dated.report.kernel.estimated_error.as_ns()),
-        &column(|s| s.dated.report.kernel.frequency.as_ppb()),
-        &column(|s| s.dated.report.kernel.status.into()),
-        &synchronised,
-        &middle(|s| s.dated.report.kernel.tai_offset_s),
-        &middle(|s| s.boot_no),
-        &middle(|s| samples::steps(&s.dated.report)),
-        &small(|s| numbers::state_number(s.dated.report.state)),
-        &small(|s| numbers::leap_number(s.dated.report.leap)),
-        &small(|s| numbers::discipliner_number(s.dated.report.discipliner)),
-        &column(|s| s.dated.report.rate.lo().as_ppb()),
-        &column(|s| s.dated.report.rate.hi().as_ppb()),
-        &column(|s| s.dated.report.drift_ceiling.as_ppb()),
-        &smear,
-        &leap_table as &[Option<i32>],
-        &witness(Bounds::lo) as &[Option<i64>],
-        &witness(Bounds::hi) as &[Option<i64>],
-        &witness_at as _,
+        rows as &[StateRow]
     )
     .fetch_all(connection)
     .await
     .map(BTreeSet::from_iter)
 }
 
-fn estimate_samples(sample: &Fresh<'_>) -> Option<i32> {
-    let samples = sample.dated.report.statistical?.samples;
-    Some(i32::try_from(samples).unwrap_or(i32::MAX))
-}
-
 /// That a batch came in, though with nothing new, and what its stamps witness.
-async fn touch(
+pub(super) async fn touch(
     connection: &mut PgConnection,
     latest: &BTreeMap<i64, Contact<'_>>,
 ) -> Result<(), sqlx::Error> {
@@ -175,8 +143,9 @@ async fn touch(
     }
     let hosts: Vec<i64> = latest.keys().copied().collect();
     let received: Vec<_> = latest.values().map(|(b, _)| time::to_sql(b.received_at)).collect();
-    let lo: Vec<Option<i64>> = latest.values().map(|(_, w)| w.map(|w| w.lo().as_ns())).collect();
-    let hi: Vec<Option<i64>> = latest.values().map(|(_, w)| w.map(|w| w.hi().as_ns())).collect();
+    let bound = |f: fn(Bounds) -> timebase::Span| {
+        latest.values().map(|(_, w)| w.map(|w| f(w).as_ns())).collect::<Vec<Option<i64>>>()
+    };
     sqlx::query!(
         "UPDATE store.host_state s
          SET received_at = greatest(s.received_at, k.received_at),
@@ -188,8 +157,39 @@ async fn touch(
          WHERE s.host_id = k.host_id",
         &hosts,
         &received as _,
-        &lo as &[Option<i64>],
-        &hi as &[Option<i64>],
+        &bound(Bounds::lo) as &[Option<i64>],
+        &bound(Bounds::hi) as &[Option<i64>],
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The watermark of the newest boot is in its host's row, also where reports say nothing of how the host is:
+/// those of a boot that has ended, and has no follower here yet.
+pub(super) async fn follow(
+    connection: &mut PgConnection,
+    marks: &Marks,
+    fresh: &[Fresh<'_>],
+) -> Result<(), sqlx::Error> {
+    let ended: BTreeMap<(i64, i32), &Fresh<'_>> = fresh
+        .iter()
+        .filter(|sample| !sample.batch.current)
+        .map(|sample| ((sample.batch.host, sample.boot_no), sample))
+        .collect();
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let (hosts, boots): (Vec<i64>, Vec<i32>) = ended.keys().copied().unzip();
+    let marks: Vec<_> = ended.values().map(|sample| marks.of(sample.batch)).collect();
+    sqlx::query!(
+        "UPDATE store.host_state s SET seq = k.seq, steps = coalesce(k.steps, s.steps)
+         FROM unnest($1::int8[], $2::int4[], $3::int8[], $4::int4[]) AS k(host_id, boot_no, seq, steps)
+         WHERE s.host_id = k.host_id AND s.boot_no = k.boot_no AND s.seq < k.seq",
+        &hosts,
+        &boots,
+        &marks.iter().map(|mark| mark.last).collect::<Vec<i64>>(),
+        &marks.iter().map(|mark| mark.steps).collect::<Vec<_>>() as &[Option<i32>],
     )
     .execute(connection)
     .await

@@ -1,25 +1,33 @@
 use std::collections::HashMap;
 
-use timebase::{Timestamp, Utc};
+use sqlx::PgConnection;
+use timebase::{BootId, Timestamp, Utc};
 
-use super::watermark::Mark;
+use super::Batch;
+use super::watermark::{Mark, Marks};
 
-/// Most sources remembered; beyond, all are forgotten. About 50 MB, a host taking 120 bytes with three.
+/// Most sources remembered; beyond, half of the hosts are forgotten. About 50 MB, a host taking 150 bytes with
+/// three.
 const MOST_SOURCES: usize = 1 << 20;
 
-/// What a writer remembers of the hosts it wrote, so that it need not write again what the database has.
-/// Only a saving: whatever is forgotten is written once more.
+/// What a writer remembers of the hosts it wrote, so that it need not lock and read, nor write again, what the
+/// database has. Only a saving: whatever is forgotten is asked for, and written once more.
 #[derive(Debug, Default)]
 pub struct Memory {
     hosts: HashMap<i64, Remembered>,
     sources: usize,
+    /// Whether the database is one whose rows can be moved by what is remembered of them; `None`: not asked yet.
+    plain: Option<bool>,
 }
 
-/// The rows of one host's sources, and the watermark they were written with.
+/// One host: its newest state is this boot's, with this watermark.
 #[derive(Debug)]
 pub(super) struct Remembered {
+    boot: BootId,
     boot_no: i32,
     last: i64,
+    steps: Option<i32>,
+    /// The rows of its sources.
     sources: Box<[Written]>,
 }
 
@@ -34,12 +42,38 @@ pub(super) struct Written {
 
 impl Remembered {
     /// What stands once the report is committed.
-    pub(super) fn new(mark: &Mark, sources: Box<[Written]>) -> Self {
-        Self { boot_no: mark.boot_no, last: mark.last, sources }
+    pub(super) fn new(boot: BootId, mark: &Mark, sources: Box<[Written]>) -> Self {
+        let Mark { boot_no, last, steps, .. } = *mark;
+        Self { boot, boot_no, last, steps, sources }
     }
 }
 
 impl Memory {
+    /// Asks once what database this is: Citus would have every shard read all rows.
+    pub(super) async fn learn(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.plain.is_none() {
+            let plain = sqlx::query_scalar!(r#"SELECT NOT store.on_citus() AS "plain!""#);
+            self.plain = Some(plain.fetch_one(connection).await?);
+        }
+        Ok(())
+    }
+
+    /// The watermarks that these batches are likely to find; `None`: not all of them are known.
+    pub(super) fn expected(&self, batches: &[Batch]) -> Option<Marks> {
+        if batches.is_empty() || self.plain != Some(true) {
+            return None;
+        }
+        let mut marks = Marks::default();
+        for batch in batches {
+            let known = self.hosts.get(&batch.host)?;
+            if !batch.current || known.boot != batch.boot {
+                return None;
+            }
+            marks.expect(batch, Mark::found(known.boot_no, known.last, known.steps));
+        }
+        Some(marks)
+    }
+
     /// The rows of the host's sources, unless another collector has written the host since: then its
     /// watermark has moved.
     pub(super) fn of(&self, host: i64, found: &Mark) -> Option<&[Written]> {
@@ -49,18 +83,30 @@ impl Memory {
     }
 
     /// Takes in what was committed.
-    pub(super) fn update(&mut self, committed: Vec<(i64, Option<Remembered>)>) {
+    pub(super) fn update(&mut self, committed: Vec<(i64, Remembered)>) {
         for (host, known) in committed {
-            let more = known.as_ref().map_or(0, |known| known.sources.len());
-            let before = match known {
-                Some(known) => self.hosts.insert(host, known),
-                None => self.hosts.remove(&host),
-            };
-            self.sources += more;
-            self.sources -= before.map_or(0, |before| before.sources.len());
+            self.sources += known.sources.len();
+            if let Some(before) = self.hosts.insert(host, known) {
+                self.sources -= before.sources.len();
+            }
         }
         if self.sources > MOST_SOURCES {
-            *self = Self::default();
+            // Any half: the hosts that are still there come again soon.
+            let mut every_other = false;
+            self.hosts.retain(|_, _| {
+                every_other = !every_other;
+                every_other
+            });
+            self.sources = self.hosts.values().map(|known| known.sources.len()).sum();
+        }
+    }
+
+    /// Knows nothing of these any more.
+    pub(super) fn forget<'a>(&mut self, hosts: impl Iterator<Item = &'a i64>) {
+        for host in hosts {
+            if let Some(before) = self.hosts.remove(host) {
+                self.sources -= before.sources.len();
+            }
         }
     }
 }

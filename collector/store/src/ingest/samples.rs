@@ -84,7 +84,7 @@ fn row(data: &mut Vec<u8>, sample: &Fresh<'_>) {
     data.extend_from_slice(&FIELDS.to_be_bytes());
     int8(data, sample.batch.host);
     int8(data, micros(sample.dated.ref_time));
-    int8(data, i64::try_from(report.seq.0).unwrap_or(i64::MAX));
+    int8(data, sample.seq());
     int8(data, report.realtime.as_ns());
     int8(data, report.raw.as_ns());
     optional(data, report.bounds.map(|b| b.lo().as_ns()));

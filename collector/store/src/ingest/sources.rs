@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use sqlx::PgConnection;
@@ -12,11 +13,74 @@ use crate::time;
 const REFRESH: Span = Span::from_secs(300);
 
 /// A row of the table.
-struct Row<'a> {
-    host: i64,
+#[derive(Debug, sqlx::Type)]
+#[sqlx(type_name = "store.source_row")]
+struct SourceRow {
+    host_id: i64,
     position: i16,
-    sample: &'a Fresh<'a>,
-    source: &'a SourceReport,
+    name: String,
+    address: String,
+    verdict: String,
+    reach: i16,
+    poll_log2: i16,
+    lo_ns: Option<i64>,
+    hi_ns: Option<i64>,
+    offset_ns: Option<i64>,
+    delay_ns: Option<i64>,
+    jitter_ns: Option<i64>,
+    stratum: i16,
+    reference_id: i64,
+    root_delay_ns: i64,
+    root_dispersion_ns: i64,
+    frequency_ppb: Option<i64>,
+    accepted: i64,
+    refused: i64,
+    leap: i16,
+    authentication: i16,
+    stamps: i16,
+    kind: String,
+    interleaved: bool,
+    smear: String,
+    least_delay_ns: Option<i64>,
+    asymmetry_lo_ns: Option<i64>,
+    asymmetry_hi_ns: Option<i64>,
+    seen_at: jiff_sqlx::Timestamp,
+}
+
+impl SourceRow {
+    fn new(position: usize, sample: &Fresh<'_>, source: &SourceReport) -> Self {
+        Self {
+            host_id: sample.batch.host,
+            position: place(position),
+            name: source.name.clone(),
+            address: source.address.clone(),
+            verdict: source.verdict.word().to_owned(),
+            reach: source.reach.into(),
+            poll_log2: source.poll_log2.into(),
+            lo_ns: source.bounds.map(|bounds| bounds.lo().as_ns()),
+            hi_ns: source.bounds.map(|bounds| bounds.hi().as_ns()),
+            offset_ns: source.offset.map(Span::as_ns),
+            delay_ns: source.delay.map(Span::as_ns),
+            jitter_ns: source.jitter.map(Span::as_ns),
+            stratum: source.stratum.into(),
+            reference_id: source.reference_id.into(),
+            root_delay_ns: source.root_delay.as_ns(),
+            root_dispersion_ns: source.root_dispersion.as_ns(),
+            frequency_ppb: source.frequency.map(Ppb::as_ppb),
+            accepted: i64::try_from(source.accepted).unwrap_or(i64::MAX),
+            refused: i64::try_from(source.refused).unwrap_or(i64::MAX),
+            leap: numbers::leap_number(source.leap),
+            authentication: numbers::authentication_number(source.authentication),
+            stamps: numbers::stamps_number(source.stamps),
+            kind: source.kind.word().to_owned(),
+            interleaved: source.interleaved,
+            smear: source.smear.word().to_owned(),
+            least_delay_ns: source.least_delay.map(Span::as_ns),
+            asymmetry_lo_ns: source.asymmetry.map(|bounds| bounds.lo().as_ns()),
+            asymmetry_hi_ns: source.asymmetry.map(|bounds| bounds.hi().as_ns()),
+            seen_at: time::to_sql(sample.dated.ref_time),
+        }
+    }
 }
 
 /// Rewrites the sources of these hosts where they changed since `memory` last saw them written; what is
@@ -25,12 +89,12 @@ pub(super) async fn write(
     connection: &mut PgConnection,
     memory: &Memory,
     marks: &Marks,
-    newest: &[(i64, &Fresh<'_>)],
+    newest: &BTreeMap<i64, &Fresh<'_>>,
 ) -> Result<Vec<(i64, Remembered)>, sqlx::Error> {
     let mut rows = Vec::new();
     let mut shortened = Vec::new();
     let mut remembered = Vec::with_capacity(newest.len());
-    for &(host, sample) in newest {
+    for (&host, sample) in newest {
         let mark = marks.of(sample.batch);
         let before = memory.of(host, mark);
         let sources = &sample.dated.report.sources;
@@ -44,11 +108,11 @@ pub(super) async fn write(
                 before.digest == digest && sample.dated.ref_time - before.seen_at < REFRESH
             });
             unchanged.copied().unwrap_or_else(|| {
-                rows.push(Row { host, position: place(position), sample, source });
+                rows.push(SourceRow::new(position, sample, source));
                 Written { digest, seen_at: sample.dated.ref_time }
             })
         });
-        remembered.push((host, Remembered::new(mark, written.collect())));
+        remembered.push((host, Remembered::new(sample.batch.boot, mark, written.collect())));
     }
     delete_beyond(connection, &shortened).await?;
     upsert(connection, &rows).await?;
@@ -96,33 +160,17 @@ async fn delete_beyond(
     .map(drop)
 }
 
-async fn upsert(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+async fn upsert(connection: &mut PgConnection, rows: &[SourceRow]) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
-    let seen_at: Vec<_> = rows.iter().map(|r| time::to_sql(r.sample.dated.ref_time)).collect();
-    let column =
-        |f: fn(&SourceReport) -> i64| rows.iter().map(|r| f(r.source)).collect::<Vec<i64>>();
-    let option = |f: fn(&SourceReport) -> Option<i64>| {
-        rows.iter().map(|r| f(r.source)).collect::<Vec<Option<i64>>>()
-    };
-    let small =
-        |f: fn(&SourceReport) -> i16| rows.iter().map(|r| f(r.source)).collect::<Vec<i16>>();
-    let text = |f: fn(&SourceReport) -> &str| {
-        rows.iter().map(|r| f(r.source).to_owned()).collect::<Vec<String>>()
-    };
     sqlx::query!(
         "INSERT INTO store.source_state
            (host_id, position, name, address, verdict, reach, poll_log2, lo_ns, hi_ns, offset_ns,
             delay_ns, jitter_ns, stratum, reference_id, root_delay_ns, root_dispersion_ns,
             frequency_ppb, accepted, refused, leap, authentication, stamps, kind, interleaved, smear,
             least_delay_ns, asymmetry_lo_ns, asymmetry_hi_ns, seen_at)
-         SELECT * FROM unnest(
-            $1::int8[], $2::int2[], $3::text[], $4::text[], $5::text[], $6::int2[], $7::int2[],
-            $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int2[], $14::int8[],
-            $15::int8[], $16::int8[], $17::int8[], $18::int8[], $19::int8[], $20::int2[], $21::int2[],
-            $22::int2[], $23::text[], $24::bool[], $25::text[], $26::int8[], $27::int8[], $28::int8[],
-            $29::timestamptz[])
+         SELECT * FROM unnest($1::store.source_row[])
          ON CONFLICT (host_id, position) DO UPDATE SET
             name = excluded.name, address = excluded.address, verdict = excluded.verdict,
             reach = excluded.reach, poll_log2 = excluded.poll_log2, lo_ns = excluded.lo_ns,
@@ -136,35 +184,7 @@ async fn upsert(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), s
             kind = excluded.kind, interleaved = excluded.interleaved, smear = excluded.smear,
             least_delay_ns = excluded.least_delay_ns, asymmetry_lo_ns = excluded.asymmetry_lo_ns,
             asymmetry_hi_ns = excluded.asymmetry_hi_ns, seen_at = excluded.seen_at",
-        &rows.iter().map(|r| r.host).collect::<Vec<i64>>(),
-        &rows.iter().map(|r| r.position).collect::<Vec<i16>>(),
-        &text(|s| &s.name),
-        &text(|s| &s.address),
-        &text(|s| s.verdict.word()),
-        &small(|s| s.reach.into()),
-        &small(|s| s.poll_log2.into()),
-        &option(|s| s.bounds.map(|b| b.lo().as_ns())) as &[Option<i64>],
-        &option(|s| s.bounds.map(|b| b.hi().as_ns())) as &[Option<i64>],
-        &option(|s| s.offset.map(Span::as_ns)) as &[Option<i64>],
-        &option(|s| s.delay.map(Span::as_ns)) as &[Option<i64>],
-        &option(|s| s.jitter.map(Span::as_ns)) as &[Option<i64>],
-        &small(|s| s.stratum.into()),
-        &column(|s| s.reference_id.into()),
-        &column(|s| s.root_delay.as_ns()),
-        &column(|s| s.root_dispersion.as_ns()),
-        &option(|s| s.frequency.map(Ppb::as_ppb)) as &[Option<i64>],
-        &column(|s| i64::try_from(s.accepted).unwrap_or(i64::MAX)),
-        &column(|s| i64::try_from(s.refused).unwrap_or(i64::MAX)),
-        &small(|s| numbers::leap_number(s.leap)),
-        &small(|s| numbers::authentication_number(s.authentication)),
-        &small(|s| numbers::stamps_number(s.stamps)),
-        &text(|s| s.kind.word()),
-        &rows.iter().map(|r| r.source.interleaved).collect::<Vec<bool>>(),
-        &text(|s| s.smear.word()),
-        &option(|s| s.least_delay.map(Span::as_ns)) as &[Option<i64>],
-        &option(|s| s.asymmetry.map(|b| b.lo().as_ns())) as &[Option<i64>],
-        &option(|s| s.asymmetry.map(|b| b.hi().as_ns())) as &[Option<i64>],
-        &seen_at as _,
+        rows as &[SourceRow]
     )
     .execute(connection)
     .await

@@ -17,7 +17,7 @@ pub(super) struct Mark {
     /// As it is to be.
     pub(super) last: i64,
     /// Steps of the clock by then: with the boot, the clock epoch.
-    steps: Option<i32>,
+    pub(super) steps: Option<i32>,
 }
 
 impl Mark {
@@ -37,7 +37,7 @@ impl Mark {
         self.steps.replace(steps) != Some(steps)
     }
 
-    fn found(boot_no: i32, last: i64, steps: Option<i32>) -> Self {
+    pub(super) fn found(boot_no: i32, last: i64, steps: Option<i32>) -> Self {
         Self { boot_no, before: last, last, steps }
     }
 
@@ -46,11 +46,16 @@ impl Mark {
     }
 }
 
-/// Every watermark that a set of batches touches, locked.
+/// Every watermark that a set of batches touches: locked, or expected.
 #[derive(Debug, Default)]
 pub(super) struct Marks(BTreeMap<(i64, BootId), Mark>);
 
 impl Marks {
+    /// Unless it is there already: two batches of a boot share it.
+    pub(super) fn expect(&mut self, batch: &Batch, mark: Mark) {
+        self.0.entry((batch.host, batch.boot)).or_insert(mark);
+    }
+
     pub(super) fn of(&self, batch: &Batch) -> &Mark {
         &self.0[&(batch.host, batch.boot)]
     }
@@ -58,7 +63,7 @@ impl Marks {
     pub(super) fn entry(&mut self, batch: &Batch) -> &mut Mark {
         self.0
             .get_mut(&(batch.host, batch.boot))
-            .expect("invariant: every boot of the batches was locked")
+            .expect("invariant: every boot of the batches has a mark")
     }
 }
 
@@ -73,7 +78,7 @@ pub(super) async fn lock(
     let rows = sqlx::query!(
         r#"SELECT host_id AS "host_id!", boot_id AS "boot_id!", boot_no AS "boot_no!",
                   last_seq AS "last_seq!", steps
-           FROM store.boots_for_writing($1, $2)"#,
+           FROM store.watermarks_for_writing($1, $2)"#,
         &hosts,
         &boots
     )
