@@ -31,22 +31,25 @@ BEGIN
     RETURN mark;
 END $$;
 
-CREATE OR REPLACE FUNCTION store.boots_for_writing(hosts int8[], boots uuid[])
+CREATE OR REPLACE FUNCTION store.watermarks_for_writing(hosts int8[], boots uuid[])
 RETURNS TABLE (host_id int8, boot_id uuid, boot_no int4, last_seq int8, steps int4)
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
-    IF NOT store.on_citus() THEN
-        RETURN QUERY
-        SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq, b.steps
-        FROM store.boot b JOIN unnest(hosts, boots) AS k(host_id, boot_id) USING (host_id, boot_id)
-        ORDER BY b.host_id, b.boot_id FOR NO KEY UPDATE OF b;
-        RETURN;
+    IF store.on_citus() THEN
+        -- A boot that is new is numbered in its host's row, which is on every node: no parallel work beside that.
+        PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+        PERFORM FROM store.writer_group g
+        WHERE g.number IN (SELECT (h % 64)::int4 FROM unnest(hosts) h) ORDER BY g.number FOR UPDATE OF g;
+    ELSE
+        PERFORM FROM store.host_state s WHERE s.host_id = ANY (hosts) ORDER BY s.host_id FOR NO KEY UPDATE;
     END IF;
-    -- A boot that is new is numbered in its host's row, which is on every node: no parallel work beside that.
-    PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
-    PERFORM FROM store.writer_group g
-    WHERE g.number IN (SELECT (h % 64)::int4 FROM unnest(hosts) h) ORDER BY g.number FOR UPDATE OF g;
+    UPDATE store.boot b SET last_seq = s.seq, steps = s.steps FROM store.host_state s
+    WHERE b.host_id = ANY (hosts) AND s.host_id = b.host_id AND s.boot_no = b.boot_no AND s.seq > b.last_seq;
+    IF NOT store.on_citus() THEN
+        -- Hosts without a state yet have only these to hold.
+        PERFORM FROM store.boot b WHERE b.host_id = ANY (hosts) ORDER BY b.host_id, b.boot_id FOR NO KEY UPDATE;
+    END IF;
     RETURN QUERY
     SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq, b.steps
     FROM store.boot b JOIN unnest(hosts, boots) AS k(host_id, boot_id) USING (host_id, boot_id);
