@@ -74,7 +74,9 @@ impl App {
         store.make_partitions(crate::clock::now()).await?;
         store.note_retention(&config.retention.tiers()).await?;
         let keep = config.retention.clone();
-        let housekeeper = Housekeeper::new(store.clone(), keep, health.clone(), &mut registry);
+        let mut housekeeper = Housekeeper::new(store.clone(), keep, health.clone(), &mut registry);
+        // Known from the start: whoever has a wrong clock had better not be given agents.
+        housekeeper.trusts(crate::clock::now).await;
         let housekeeping = watch.spawn("housekeeping", housekeeper.run(judges_stop.clone()));
         let time_limit = time_limit::run(store.clone(), config.sql.time_limit, judges_stop.clone());
         let time_limit = watch.spawn("time limit of SQL users", time_limit);

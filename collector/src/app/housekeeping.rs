@@ -47,8 +47,6 @@ impl Housekeeper {
 
     /// A round every minute; the first at once if work has piled up.
     pub(super) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        // Known from the start: whoever has a wrong clock had better not be given agents.
-        self.trusts(clock::now).await;
         let behind = self.store.tiers_are_behind(clock::now(), &self.keep.tiers()).await;
         let mut pause = if behind.unwrap_or(false) { Duration::ZERO } else { EVERY };
         loop {
@@ -91,7 +89,7 @@ impl Housekeeper {
     }
 
     /// Whether the clock can be right; says so where it is asked for.
-    async fn trusts(&mut self, clock: fn() -> Timestamp<Utc>) -> bool {
+    pub(super) async fn trusts(&mut self, clock: fn() -> Timestamp<Utc>) -> bool {
         let doubt = match self.store.doubt(clock).await {
             Ok(doubt) => doubt,
             Err(error) => {

@@ -42,7 +42,7 @@ pub(super) async fn run(store: Store, limit: Span, stop: CancellationToken) -> a
                 );
             }),
             Err(error) => {
-                tracing::debug!(%error, "cannot end prepared transactions; will try again")
+                tracing::debug!(%error, "cannot end prepared transactions; will try again");
             }
         }
         told.retain(|pid| overdue.iter().any(|session| session.pid == *pid));

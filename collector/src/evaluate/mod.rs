@@ -92,7 +92,7 @@ impl Judge {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         // Longer than it ever is.
-        seat.ends_when_idle(LONGEST + self.every * 3).await?;
+        seat.ends_when_idle(LONGEST * SHARE + self.every * 3).await?;
         let mut alerts = seat.remembered().await?;
         let mut samples = store.listen().await?;
         tracing::info!(alerts.open = alerts.open(), "this collector evaluates");
