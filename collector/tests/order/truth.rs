@@ -30,9 +30,7 @@ pub(crate) fn moments(histories: &[History], each: usize, random: &mut Random) -
 #[tokio::test(flavor = "multi_thread")]
 async fn the_truth_is_always_inside() {
     let world = World::new().await;
-    let made =
-        |seed| if seed % 2 == 0 { History::eventful(seed) } else { History::filed_late(seed) };
-    let histories: Vec<_> = (1..=HISTORIES).map(made).collect();
+    let histories: Vec<_> = (1..=HISTORIES).map(History::eventful).collect();
     world.fill(&histories).await;
     let mut random = Random(7);
     let at = moments(&histories, MOMENTS, &mut random);
