@@ -164,9 +164,10 @@ BEGIN
         e := epochs[i];
         previous := epochs[i - 1];
         following := epochs[i + 1];
-        ended := greatest(coalesce(following.first_ref_time, now()), e.first_ref_time);
         since := e.first_ref_time - interval '10 min';
-        -- A boot that was filed after the one that followed it may be filed at any time.
+        -- A boot that was filed after the one that followed it may be filed, and may have ended, at any time.
+        ended := CASE WHEN following.first_ref_time >= e.first_ref_time THEN following.first_ref_time
+                      ELSE greatest(now(), e.first_ref_time) END;
         until := CASE WHEN following.first_ref_time >= e.first_ref_time
                       THEN following.first_ref_time + interval '10 min' ELSE 'infinity' END;
         first_ns := e.first_host_ns;

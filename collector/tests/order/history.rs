@@ -89,7 +89,7 @@ impl History {
         let old = random.one_in(4);
         let ticks = run(&mut random, old);
         let mut samples = report(&ticks, &mut random, old);
-        file(&mut samples, &ticks, &mut random);
+        file(&mut samples, ticks[ticks.len() - 1].boot, &mut random);
         lose(&mut samples, &mut random);
         Self { name: format!("host-{seed}"), ticks, samples }
     }
@@ -324,22 +324,13 @@ fn report(ticks: &[Tick], random: &mut Random, old: bool) -> Vec<Sample> {
     samples
 }
 
-/// Where the collector files them: some boots days too early, and what comes only after the next boot, and has no window,
-/// by its own clock, as far as the collector can believe that.
-fn file(samples: &mut [Sample], ticks: &[Tick], random: &mut Random) {
+/// Where the collector files them: some boots days too early.
+fn file(samples: &mut [Sample], boots: i32, random: &mut Random) {
     let misfiled = random.one_in(10);
-    for boot in 1..=ticks[ticks.len() - 1].boot {
+    for boot in 1..=boots {
         let shift = if misfiled && boot > 1 { random.within(-5 * DAY, 0) } else { 0 };
-        let next = ticks.iter().find(|t| t.boot == boot + 1 && !t.off).map(|t| t.utc);
-        let received =
-            next.filter(|_| random.one_in(2)).map(|n| n + random.within(20, 3_600) * SECOND);
-        // Older collectors took it for as young as its receipt.
-        let youngest = if random.one_in(2) { next } else { received };
         for sample in samples.iter_mut().filter(|s| s.boot == boot) {
             sample.ref_time += shift;
-            if let (Some(received), Some(youngest), None) = (received, youngest, sample.bounds) {
-                sample.ref_time = sample.host.clamp(received - 7 * DAY, youngest);
-            }
         }
     }
 }

@@ -38,7 +38,7 @@ async fn answers(world: &World, at: &Moments) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn repacked_hours_answer_the_same() {
     let world = World::new().await;
-    let histories: Vec<_> = (5_001..=5_030).map(History::eventful).collect();
+    let histories: Vec<_> = (5_001..=5_060).map(History::eventful).collect();
     world.fill(&histories).await;
     let at = moments(&histories, 16, &mut Random(3));
     let kept =
