@@ -13,6 +13,7 @@ pub(super) async fn insert(
         return Ok(());
     }
     let column = |f: fn(&Fresh<'_>) -> i64| first.iter().map(f).collect::<Vec<i64>>();
+    let seq: Vec<i64> = first.iter().map(Fresh::seq).collect();
     let ref_time: Vec<_> = first.iter().map(|f| time::to_sql(f.dated.ref_time)).collect();
     let boot_no: Vec<i32> = first.iter().map(|f| f.boot_no).collect();
     let steps: Vec<i32> = first.iter().map(|f| samples::steps(&f.dated.report)).collect();
@@ -28,7 +29,7 @@ pub(super) async fn insert(
         &ref_time as _,
         &column(|f| f.dated.report.realtime.as_ns()),
         &column(|f| f.dated.report.raw.as_ns()),
-        &column(|f| f.seq()),
+        &seq,
     )
     .execute(connection)
     .await
