@@ -182,7 +182,7 @@ impl Bench {
 
     /// Somebody sets the clock `by` so much, and the kernel says so; `told` is what can be read off the clocks.
     pub(crate) fn set_clock(&mut self, by: Span, told: Option<Span>) {
-        self.host_error = self.host_error + by;
+        self.host_error += by;
         self.engine.handle_clock_set(self.clock(), told);
     }
 

@@ -51,7 +51,7 @@ fn a_step_that_is_announced_counts_however_small_it_is() {
     }
     // A slew of 2 % goes on from there, and is none.
     for _ in 0..5 {
-        bench.host_error = bench.host_error + Span::from_millis(20);
+        bench.host_error += Span::from_millis(20);
         bench.run(Span::SECOND);
     }
     assert_eq!(bench.report().steps, 2);
