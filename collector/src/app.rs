@@ -70,6 +70,8 @@ impl App {
         if database.embedded.is_some() {
             store.shut_functions().await?;
         }
+        // Of a new database, before its marks begin.
+        let behind = store.tiers_are_behind(crate::clock::now(), &config.retention.tiers()).await?;
         // Nothing is dropped yet: first it must be known how late it is.
         store.make_partitions(crate::clock::now()).await?;
         store.note_retention(&config.retention.tiers()).await?;
@@ -77,7 +79,8 @@ impl App {
         let mut housekeeper = Housekeeper::new(store.clone(), keep, health.clone(), &mut registry);
         // Known from the start: whoever has a wrong clock had better not be given agents.
         housekeeper.trusts(crate::clock::now).await;
-        let housekeeping = watch.spawn("housekeeping", housekeeper.run(judges_stop.clone()));
+        let housekeeping =
+            watch.spawn("housekeeping", housekeeper.run(behind, judges_stop.clone()));
         let time_limit = time_limit::run(store.clone(), config.sql.time_limit, judges_stop.clone());
         let time_limit = watch.spawn("time limit of SQL users", time_limit);
         let grpc = match grpc_at {

@@ -45,10 +45,9 @@ impl Housekeeper {
         Self { store, keep, health, trusted, doubted: None, partitions_at }
     }
 
-    /// A round every minute; the first at once if work has piled up.
-    pub(super) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        let behind = self.store.tiers_are_behind(clock::now(), &self.keep.tiers()).await;
-        let mut pause = if behind.unwrap_or(false) { Duration::ZERO } else { EVERY };
+    /// A round every minute; the first at once if work has piled up (`behind`).
+    pub(super) async fn run(mut self, behind: bool, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut pause = if behind { Duration::ZERO } else { EVERY };
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),

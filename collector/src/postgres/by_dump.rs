@@ -1,6 +1,7 @@
 //! The other way to another major version: dump with the old programs, restore with the new. It needs no
 //! pg_upgrade, and goes where the two versions' catalogues do not suit each other.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::binaries::Binaries;
@@ -58,17 +59,18 @@ async fn through(
     restored
 }
 
-async fn run(
+/// Runs a client program on the cluster; `last` is its last argument.
+pub(super) async fn run(
     layout: &Layout,
     binaries: &Binaries,
     name: &'static str,
     words: &[&str],
-    file: &Path,
+    last: impl AsRef<OsStr>,
 ) -> Result<(), PostgresError> {
     let program = binaries.home().join(name);
     let mut command = process::as_user(layout, &program);
     command.arg("--host").arg(&layout.socket).args(["--port", &layout.port().to_string()]);
-    command.args(["--username", OWNER, "--no-password"]).args(words).arg(file);
+    command.args(["--username", OWNER, "--no-password"]).args(words).arg(last);
     let output = command.output().await.map_err(PostgresError::file("cannot run", &program))?;
     if output.status.success() {
         return Ok(());

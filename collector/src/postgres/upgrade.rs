@@ -61,7 +61,11 @@ pub async fn upgrade(
     })?;
     say(&format!("stopping the cluster of Postgres {major} cleanly"));
     // pg_upgrade takes only a cluster that was shut down; one that was killed recovers by this.
-    process::start_or_adopt(&layout, &old).await?.stop().await;
+    let server = process::start_or_adopt(&layout, &old).await?;
+    let words = ["--dbname", OWNER, "--quiet", "--no-psqlrc", "--command"];
+    let opened = by_dump::run(&layout, &old, "psql", &words, store::people::open_functions()).await;
+    server.stop().await;
+    opened?;
     say(&format!("copying it into a cluster of Postgres {}", new.major));
     let drafted = empty(&layout, &new).await?;
     if let Err(error) = run_pg_upgrade(&layout, &drafted, &old, &new).await {

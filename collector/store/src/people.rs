@@ -171,19 +171,10 @@ impl Store {
     /// # Errors
     /// The database does not answer, or we are no superuser.
     pub async fn shut_functions(&self) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            r"DO $$ DECLARE f regprocedure; BEGIN
-                FOR f IN SELECT p.oid FROM pg_proc p
-                         WHERE p.pronamespace = 'pg_catalog'::regnamespace
-                           AND (p.proname LIKE 'lo\_%' OR p.proname LIKE 'pg\_%advisory\_%'
-                                OR p.proname IN ('loread', 'lowrite', 'pg_logical_emit_message', 'pg_notify'))
-                           AND has_function_privilege('public', p.oid, 'EXECUTE')
-                LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f); END LOOP;
-              END $$",
-        )
-        .execute(&self.pool)
-        .await
-        .map(drop)
+        sqlx::query(AssertSqlSafe(functions("REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC")))
+            .execute(&self.pool)
+            .await
+            .map(drop)
     }
 
     /// Makes the roles that grants name, where the server lacks them, and shuts this database to others:
@@ -369,6 +360,27 @@ fn is_concurrent(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|e| {
         e.code().as_deref() == Some("XX000") && e.message().contains("concurrently")
     })
+}
+
+/// Undoes [`Store::shut_functions`], for a server of another version to take the database over: it may not have
+/// all of these.
+pub fn open_functions() -> String {
+    functions("GRANT EXECUTE ON FUNCTION %s TO PUBLIC")
+}
+
+/// Those that everybody may call by default, and that let a reader do more than read.
+fn functions(command: &str) -> String {
+    format!(
+        r"DO $$ DECLARE f regprocedure; BEGIN
+            FOR f IN SELECT p.oid FROM pg_proc p
+                     WHERE p.pronamespace = 'pg_catalog'::regnamespace
+                       AND (p.proname LIKE 'lo\_%' OR p.proname LIKE 'pg\_%advisory\_%'
+                            OR p.proname IN ('loread', 'lowrite', 'pg_logical_emit_message', 'pg_notify'))
+                       AND NOT EXISTS (SELECT FROM pg_init_privs i
+                                       WHERE i.objoid = p.oid AND i.classoid = 'pg_proc'::regclass)
+            LOOP EXECUTE format('{command}', f); END LOOP;
+          END $$"
+    )
 }
 
 #[cfg(test)]

@@ -142,19 +142,25 @@ async fn with_createrole(binaries: Option<&Path>) {
     let later = collector::clock::now() + crate::tiers::HOUR.times(5);
     let done = store.maintain_tiers(later, &crate::tiers::KEEP, 24).await.unwrap();
     assert_eq!(done.samples, 2, "{done:?}");
+    // Client programs must be as new as the server.
+    let programs = world.dir.path().join("programs.toml");
+    let folder = binaries.map(|folder| format!("[database]\npostgres-bin = {folder:?}\n"));
+    std::fs::write(&programs, folder.unwrap_or_default()).unwrap();
+    let programs = ["--config", programs.to_str().unwrap()];
     let backup = world.dir.path().join("fleet.dump");
-    let (done, _, err) = run(&world, &url, &["db", "backup", backup.to_str().unwrap()]).await;
+    let words = [&["db", "backup", backup.to_str().unwrap()][..], &programs].concat();
+    let (done, _, err) = run(&world, &url, &words).await;
     assert!(done, "{err}");
     let (done, status, err) = run(&world, &url, &["db", "status"]).await;
     assert!(done && status.contains("disk free      unknown"), "{status}{err}");
     let (done, _, err) = run(&world, &url, &["sql-user", "remove", "ada"]).await;
     assert!(done && ada.ping().await.is_err(), "{err}");
-    world.stop().await;
-
     server.administer(&format!("CREATE DATABASE again OWNER {OWNER}")).await;
     let again = url.replace("/fleet?", "/again?");
-    let (done, _, err) = run(&world, &again, &["db", "restore", backup.to_str().unwrap()]).await;
+    let words = [&["db", "restore", backup.to_str().unwrap()][..], &programs].concat();
+    let (done, _, err) = run(&world, &again, &words).await;
     assert!(done && err.contains("1 hosts"), "{err}");
+    world.stop().await;
     drop(sessions);
     server.stop().await;
 }
