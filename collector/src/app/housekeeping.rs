@@ -41,7 +41,8 @@ impl Housekeeper {
         let help =
             "Whether this machine's clock is good enough to close hours and drop what is old";
         registry.register("clock_trusted", help, trusted.clone());
-        let partitions_at = Instant::now() + PARTITIONS_EVERY;
+        // In the first round: what was to be dropped when the last collector died.
+        let partitions_at = Instant::now();
         Self { store, keep, health, trusted, doubted: None, partitions_at }
     }
 
