@@ -19,14 +19,12 @@ BEGIN
         PERFORM FROM store.writer_group g  -- 0016
         WHERE g.number IN (SELECT (h % 64)::int4 FROM unnest(hosts) h) ORDER BY g.number FOR UPDATE OF g;
     ELSE
+        -- First a row that every host has: its state may be yet to come, from another collector.
+        PERFORM FROM store.host h WHERE h.host_id = ANY (hosts) ORDER BY h.host_id FOR NO KEY UPDATE;
         PERFORM FROM store.host_state s WHERE s.host_id = ANY (hosts) ORDER BY s.host_id FOR NO KEY UPDATE;
     END IF;
     UPDATE store.boot b SET last_seq = s.seq, steps = s.steps FROM store.host_state s
     WHERE b.host_id = ANY (hosts) AND s.host_id = b.host_id AND s.boot_no = b.boot_no AND s.seq > b.last_seq;
-    IF NOT store.on_citus() THEN
-        -- Hosts without a state yet have only these to hold.
-        PERFORM FROM store.boot b WHERE b.host_id = ANY (hosts) ORDER BY b.host_id, b.boot_id FOR NO KEY UPDATE;
-    END IF;
     RETURN QUERY
     SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq, b.steps
     FROM store.boot b JOIN unnest(hosts, boots) AS k(host_id, boot_id) USING (host_id, boot_id);
