@@ -77,6 +77,8 @@ impl Housekeeper {
         if repacked || Instant::now() >= self.partitions_at {
             self.drop_old(now).await;
             self.partitions_at = Instant::now() + PARTITIONS_EVERY;
+        } else if let Err(error) = self.store.drop_packed().await {
+            tracing::error!(%error, "cannot drop packed hours; will try again");
         }
         if let Err(error) = self.store.prune_epochs(now, self.keep.samples).await {
             tracing::error!(%error, "cannot drop old clock epochs; will try again");

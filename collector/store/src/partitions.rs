@@ -114,8 +114,11 @@ impl Store {
     }
 
     /// Drops the rows of hours that are packed, unless a query goes on that began before: for it the blocks are not
-    /// there yet, and it may come to the rows last.
-    async fn drop_packed(&self) -> Result<usize, sqlx::Error> {
+    /// there yet, and it may come to the rows last. How many partitions.
+    ///
+    /// # Errors
+    /// The database does not answer or refuses.
+    pub async fn drop_packed(&self) -> Result<usize, sqlx::Error> {
         let mut dropped = 0;
         // Twice: what is noted in the first turn may go in the second, if nobody reads.
         for _ in 0..2 {
