@@ -15,8 +15,8 @@ const LIVE_RATE: u64 = 50;
 const STEPS_BETWEEN: u64 = 5;
 /// The next round is a minute away when a dead collector's connection still holds the lock of this one.
 const STUCK: Duration = Duration::from_secs(8);
-/// Two rounds of housekeeping, and room for a slow machine.
-const DROPPED_WITHIN: Duration = Duration::from_secs(180);
+/// Two rounds of housekeeping, a minute each, and room for a slow machine.
+const DROPPED_WITHIN: Duration = Duration::from_secs(300);
 
 /// Twenty hours that are over, of sixteen hosts that report every ten seconds but for a gap, with jitter; one of them
 /// steps, one has no window now and then. Samples of the hour before came late. Nothing is rolled up or repacked.
