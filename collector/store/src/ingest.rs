@@ -222,11 +222,12 @@ async fn finish(
 }
 
 /// Rows are found by their keys, in the order of the keys: whatever the statistics say, which know nothing
-/// of a table that has just been filled, and so that two collectors lock in one order.
+/// of a table that has just been filled, and so that two collectors lock in one order. What is switched off has a cost
+/// at which Postgres would compile a statement for longer than it runs.
 async fn plan_by_key(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "SELECT set_config(name, 'off', true)
-         FROM unnest('{enable_hashjoin, enable_mergejoin, enable_seqscan}'::text[]) AS name"
+         FROM unnest('{enable_hashjoin, enable_mergejoin, enable_seqscan, jit}'::text[]) AS name"
     )
     .fetch_all(connection)
     .await
