@@ -161,9 +161,13 @@ impl Writer {
         }
     }
 
-    /// Writes until it succeeds; a batch that the database refuses for itself is set apart.
+    /// Writes until it succeeds; a batch that the database refuses for itself is set apart. Hosts that are new here
+    /// have a transaction of their own, for those that are known are cheaper without them.
     async fn write(&mut self, jobs: Vec<Job>, announcements: &mut Announcements) {
-        let mut parts = vec![jobs];
+        let (known, others): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| self.memory.expects(&job.batch));
+        let mut parts = vec![others, known];
+        parts.retain(|part| !part.is_empty());
         let mut pause = FIRST_PAUSE;
         while let Some(part) = parts.pop() {
             let (batches, waiting) = split(part);

@@ -58,17 +58,25 @@ impl Memory {
         Ok(())
     }
 
+    /// Whether the batch comes after what is remembered of its host. Such batches are cheap to store, unless one of
+    /// another kind is among them.
+    pub fn expects(&self, batch: &Batch) -> bool {
+        self.before(batch).is_some()
+    }
+
+    fn before(&self, batch: &Batch) -> Option<&Remembered> {
+        let known = self.hosts.get(&batch.host)?;
+        (self.plain == Some(true) && batch.current && known.boot == batch.boot).then_some(known)
+    }
+
     /// The watermarks that these batches are likely to find; `None`: not all of them are known.
     pub(super) fn expected(&self, batches: &[Batch]) -> Option<Marks> {
-        if batches.is_empty() || self.plain != Some(true) {
+        if batches.is_empty() {
             return None;
         }
         let mut marks = Marks::default();
         for batch in batches {
-            let known = self.hosts.get(&batch.host)?;
-            if !batch.current || known.boot != batch.boot {
-                return None;
-            }
+            let known = self.before(batch)?;
             marks.expect(batch, Mark::found(known.boot_no, known.last, known.steps));
         }
         Some(marks)
