@@ -11,6 +11,7 @@ use crate::app::{App, Role, Roles};
 use crate::config::Config;
 use crate::config::log::LogFormat;
 use crate::database::Database;
+use crate::output::say;
 use crate::{observe, shutdown};
 
 /// Truechimer collector: takes reports of clocks from agents, judges them, alerts, and shows them.
@@ -212,7 +213,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::CheckConfig => {
             config.check()?;
-            print!("{}", config.to_toml());
+            say!("{}", config.to_toml().trim_end());
             Ok(())
         }
         Command::Serve { role } => {

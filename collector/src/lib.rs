@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod ingest;
 pub mod notify;
 pub mod observe;
+mod output;
 pub mod postgres;
 pub mod scram;
 pub mod secret;

@@ -6,6 +6,7 @@ use store::people::NewSqlUser;
 
 use super::{db, table};
 use crate::config::Config;
+use crate::output::say;
 use crate::{database, scram, secret};
 
 /// Makes a role that reads schema `fleet`; its password, on standard output, is shown this once.
@@ -22,7 +23,7 @@ pub async fn add(store: &Store, config: &Config, name: &str, analyst: bool) -> a
         time_limit: config.sql.time_limit,
     };
     store.add_sql_user(new).await?;
-    println!("{password}");
+    say!("{password}");
     eprintln!("The password is above; it is not kept anywhere. To connect:");
     for url in urls(config, name)? {
         eprintln!("  psql '{url}'");

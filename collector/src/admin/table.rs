@@ -1,3 +1,4 @@
+use crate::output::say;
 use timebase::{Timestamp, Utc};
 
 /// Prints rows under a heading, columns aligned.
@@ -11,7 +12,7 @@ pub(super) fn print<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
     let line = |cells: [&str; N]| {
         let padded: Vec<String> =
             cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        println!("{}", padded.join("  ").trim_end());
+        say!("{}", padded.join("  ").trim_end());
     };
     line(heading);
     for row in rows {

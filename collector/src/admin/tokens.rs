@@ -5,6 +5,7 @@ use store::Store;
 use timebase::Span;
 
 use super::table;
+use crate::output::say;
 use crate::{clock, secret};
 
 /// Makes a join token and prints it, alone, on standard output.
@@ -20,7 +21,7 @@ pub async fn create(
     let token = secret::generate(secret::Kind::JoinToken)?;
     let expires_at = expires.map(|after| clock::now() + after);
     store.add_token(&secret::hash(&token), label, expires_at, uses).await?;
-    println!("{token}");
+    say!("{token}");
     Ok(())
 }
 

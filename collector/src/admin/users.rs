@@ -7,6 +7,7 @@ use store::Store;
 use web::password;
 
 use super::table;
+use crate::output::say;
 use crate::secret;
 
 /// Shorter ones are guessed.
@@ -75,7 +76,7 @@ impl Password {
 
     fn show_once(&self) {
         if self.random {
-            println!("{}", self.text);
+            say!("{}", self.text);
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use tokio::process::Command;
 
@@ -29,6 +29,18 @@ async fn beside_a_server_and_without() {
     assert!(listed.starts_with("NAME"), "{listed}");
     let (done, _, err) = output(world.command(&["host", "revoke", "nobody"])).await;
     assert!(!done.status.success() && err.contains("no host \"nobody\""), "{err}");
+}
+
+/// Proves that a reader who has seen enough (`| head`) ends a command without complaint.
+#[tokio::test(flavor = "multi_thread")]
+async fn read_in_part() {
+    let world = World::start().await;
+    let mut command = world.command(&["db", "status"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().await.unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// Proves that a person is added with a random password shown once or one from a file, is not added

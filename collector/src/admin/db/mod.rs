@@ -14,6 +14,7 @@ use std::fmt::Write;
 use store::Store;
 
 use crate::config::Config;
+use crate::output::say;
 use crate::{database, postgres};
 
 /// Prints the URL that psql takes, for the owner or for the role that only reads.
@@ -25,11 +26,11 @@ pub fn url(config: &Config, reader: bool) -> anyhow::Result<()> {
         let role = if reader { postgres::READER } else { options.get_username() };
         let name = options.get_database().unwrap_or(role);
         let host = encoded(options.get_host());
-        println!("postgresql://{role}@{host}:{}/{}", options.get_port(), encoded(name));
+        say!("postgresql://{role}@{host}:{}/{}", options.get_port(), encoded(name));
         return Ok(());
     }
     let role = if reader { postgres::READER } else { postgres::OWNER };
-    println!("{}", by_socket(config, role)?);
+    say!("{}", by_socket(config, role)?);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use store::time::from_sql;
 
 use crate::admin::table;
 use crate::config::Config;
+use crate::output::say;
 use crate::postgres;
 
 /// Everything that is printed, and what `--json` prints.
@@ -84,7 +85,7 @@ pub async fn run(config: &Config, store: &Store, json: bool) -> anyhow::Result<(
     let disk = if private { Disk::under(&cluster) } else { None };
     let status = gather(store, disk).await?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        say!("{}", serde_json::to_string_pretty(&status)?);
     } else {
         print(&status);
     }
@@ -162,27 +163,27 @@ fn bytes(n: i64) -> String {
 fn print(status: &Status) {
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "unknown".into());
     let schema = status.schema_version.map_or_else(|| "none".into(), |v| v.to_string());
-    println!("postgres       {}, schema {schema} of {}", status.postgres, status.schema_known);
-    println!("database       {}", bytes(status.bytes));
-    println!("WAL            {}", or_unknown(status.wal_bytes.map(bytes)));
-    println!("disk free      {}", or_unknown(status.disk_free_bytes.map(size)));
-    println!("connections    {} of {}", status.connections, status.max_connections);
-    println!(
+    say!("postgres       {}, schema {schema} of {}", status.postgres, status.schema_known);
+    say!("database       {}", bytes(status.bytes));
+    say!("WAL            {}", or_unknown(status.wal_bytes.map(bytes)));
+    say!("disk free      {}", or_unknown(status.disk_free_bytes.map(size)));
+    say!("connections    {} of {}", status.connections, status.max_connections);
+    say!(
         "transactions   {} million since the last freeze, of 2000",
         status.transaction_age / 1_000_000
     );
     let none = || "none yet".to_owned();
-    println!("oldest sample  after {}", status.oldest_sample_after.clone().unwrap_or_else(none));
-    println!("newest sample  {}", status.newest_sample.clone().unwrap_or_else(none));
+    say!("oldest sample  after {}", status.oldest_sample_after.clone().unwrap_or_else(none));
+    say!("newest sample  {}", status.newest_sample.clone().unwrap_or_else(none));
     match &status.growth {
-        None => println!("growth         known after a whole day (UTC) of samples"),
+        None => say!("growth         known after a whole day (UTC) of samples"),
         Some(growth) => {
             let full = match growth.days_until_full {
                 Some(days) => format!("; THE DISK IS FULL IN {days:.1} DAYS"),
                 None if status.disk_free_bytes.is_some() => "; the disk holds it".into(),
                 None => String::new(),
             };
-            println!(
+            say!(
                 "growth         {} a day; tiers at retention {}{full}",
                 bytes(growth.bytes_per_day),
                 bytes(growth.bytes_at_retention)
@@ -190,14 +191,14 @@ fn print(status: &Status) {
         }
     }
     match &status.last_backup {
-        None => println!("last backup    NONE was ever made: truechimer db backup FILE"),
+        None => say!("last backup    NONE was ever made: truechimer db backup FILE"),
         Some(backup) => {
-            println!("last backup    {}, {}, {}", backup.made_at, bytes(backup.bytes), backup.file);
+            say!("last backup    {}, {}, {}", backup.made_at, bytes(backup.bytes), backup.file);
         }
     }
-    println!();
+    say!();
     print_tiers(&status.tiers);
-    println!();
+    say!();
     let row = |table: &Table| {
         [
             table.name.clone(),
