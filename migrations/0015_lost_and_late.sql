@@ -62,12 +62,14 @@ CREATE OR REPLACE FUNCTION store.unwatched(
     host int8, boot int4, after_seq int8, to_seq int8, since timestamptz, until timestamptz) RETURNS bool
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    RETURN after_seq = 0
-        OR EXISTS (
+    IF after_seq = 0 OR EXISTS (
             SELECT FROM store.event e
             WHERE e.host_id = host AND e.boot_no = boot AND e.seq > after_seq AND e.seq <= to_seq
-              AND e.kind IN ('suspend', 'restart', 'reboot', 'dropped'))
-        OR store.reports_missing(host, boot, after_seq, to_seq, since, until);
+              AND e.kind IN ('suspend', 'restart', 'reboot', 'dropped')) THEN
+        RETURN true;
+    END IF;
+    -- Apart: in one expression with a table, Citus would call the function on that host's shard.
+    RETURN store.reports_missing(host, boot, after_seq, to_seq, since, until);
 END $$;
 
 -- Rates ----------------------------------------------------------------------------------------------------
