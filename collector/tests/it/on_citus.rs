@@ -1,5 +1,6 @@
 //! The platform on Citus: the same migrations, the same code, the same answers.
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use store::Store;
@@ -210,7 +211,7 @@ async fn readers_see_no_more(pool: &PgPool) {
         let mut tx = reader.begin().await.unwrap();
         sqlx::query("SET LOCAL ROLE fleet_reader").execute(&mut *tx).await.unwrap();
         let refused = sqlx::query(forbidden).execute(&mut *tx).await.unwrap_err();
-        let refused = refused.as_database_error().and_then(|error| error.code());
+        let refused = refused.as_database_error().and_then(DatabaseError::code);
         assert_eq!(refused.as_deref(), Some("42501"), "{forbidden}");
         tx.rollback().await.unwrap();
     }
