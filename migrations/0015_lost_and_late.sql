@@ -62,12 +62,14 @@ CREATE OR REPLACE FUNCTION store.unwatched(
     host int8, boot int4, after_seq int8, to_seq int8, since timestamptz, until timestamptz) RETURNS bool
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    RETURN after_seq = 0
-        OR EXISTS (
+    IF after_seq = 0 OR EXISTS (
             SELECT FROM store.event e
             WHERE e.host_id = host AND e.boot_no = boot AND e.seq > after_seq AND e.seq <= to_seq
-              AND e.kind IN ('suspend', 'restart', 'reboot', 'dropped'))
-        OR store.reports_missing(host, boot, after_seq, to_seq, since, until);
+              AND e.kind IN ('suspend', 'restart', 'reboot', 'dropped')) THEN
+        RETURN true;
+    END IF;
+    -- Apart: in one expression with a table, Citus would call the function on that host's shard.
+    RETURN store.reports_missing(host, boot, after_seq, to_seq, since, until);
 END $$;
 
 -- Rates ----------------------------------------------------------------------------------------------------
@@ -374,6 +376,95 @@ BEGIN
             RETURN NEXT;
         END LOOP;
     END LOOP;
+END $$;
+
+-- A moment of UTC ------------------------------------------------------------------------------------------
+
+-- The clock's error at a moment of UTC, from the nearest samples with a window on each side. Null: there is none,
+-- or too much may have happened between.
+CREATE OR REPLACE FUNCTION store.error_at(host int8, at_ns int8, OUT lo_ns int8, OUT hi_ns int8)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    at timestamptz := to_timestamp(at_ns / 1e9); reach interval;
+    s store.sample_row; a store.sample_row; b store.sample_row; c record;
+    raw float8; gained float8; early float8; late float8; beyond float8; lo float8; hi float8;
+    one_epoch bool; lows int8[]; highs int8[];
+    leap CONSTANT int8 := 1000000000;
+BEGIN
+    -- Beyond a week nothing is claimed.
+    FOREACH reach IN ARRAY ARRAY[interval '2 min', '1 hour', '7 days'] LOOP
+        IF a.seq IS NULL THEN
+            SELECT t.* INTO a FROM store.samples(host, at - reach, at + interval '1 us') t
+            WHERE store.usable(t.lo_ns, t.hi_ns) AND t.host_ns BETWEEN 0 AND 4000000000000000000
+            ORDER BY t.ref_time DESC, t.boot_no DESC, t.seq DESC LIMIT 1;
+        END IF;
+        IF b.seq IS NULL THEN
+            SELECT t.* INTO b FROM store.samples(host, at + interval '1 us', at + reach) t
+            WHERE store.usable(t.lo_ns, t.hi_ns) AND t.host_ns BETWEEN 0 AND 4000000000000000000
+            ORDER BY t.ref_time, t.boot_no, t.seq LIMIT 1;
+        END IF;
+    END LOOP;
+    IF a.seq IS NULL THEN
+        RETURN; -- who knows what was before the first that is left
+    END IF;
+    one_epoch := coalesce(a.boot_no = b.boot_no AND a.steps = b.steps AND a.seq < b.seq, false);
+    -- Both must be of the boot that ran then; where reports were filed out of their order, their windows tell.
+    IF a.boot_no <> b.boot_no OR a.steps + 1 < b.steps OR a.steps > b.steps
+       OR at_ns < a.host_ns - a.hi_ns OR at_ns > b.host_ns - b.lo_ns THEN
+        RETURN;
+    END IF;
+    -- One by one: beside a table, Citus would call the function on that host's shard.
+    IF NOT one_epoch AND store.unwatched(host, a.boot_no, a.seq, coalesce(b.seq, 9223372036854775807),
+                                         a.ref_time - interval '1 min',
+                                         coalesce(b.ref_time, 'infinity') + interval '1 min') THEN
+        RETURN;
+    END IF;
+    IF b.seq IS NULL AND EXISTS (
+            SELECT FROM store.epoch e WHERE e.host_id = host
+            AND (e.first_ref_time > a.ref_time OR (e.boot_no, e.steps) > (a.boot_no, a.steps))) THEN
+        RETURN;
+    END IF;
+    IF one_epoch THEN
+        c := store.conduct(host, a, b);
+        raw := (b.raw_ns::numeric - a.raw_ns)::float8;
+        gained := (b.host_ns - a.host_ns)::float8 / raw - 1;
+    ELSE
+        c := store.conduct(host, NULL, NULL);
+    END IF;
+    FOREACH s IN ARRAY ARRAY[a, b] LOOP
+        CONTINUE WHEN s.seq IS NULL;
+        -- The time that passed since it on UTC; negative: until it.
+        early := (at_ns - (s.host_ns - s.lo_ns))::float8;
+        late := (at_ns - (s.host_ns - s.hi_ns))::float8;
+        IF c.straight THEN
+            -- The line ends at the samples. A sample's own window may reach beyond it, where the clock is slewed.
+            beyond := CASE WHEN s.seq = a.seq THEN greatest(0, -early) + greatest(0, late - raw)
+                           ELSE greatest(0, late) + greatest(0, -early - raw) END;
+            lo := gained + c.rate_lo * (1 + gained);
+            hi := gained + c.rate_hi * (1 + gained);
+            beyond := b.stray_ns + 2 + beyond * (c.slew + abs(lo) + abs(hi));
+            lows := lows || s.lo_ns
+                + floor(least(early * lo, early * hi, late * lo, late * hi) - beyond)::int8;
+            highs := highs || s.hi_ns
+                + ceil(greatest(early * lo, early * hi, late * lo, late * hi) + beyond)::int8;
+        ELSE
+            beyond := ceil(greatest(abs(early), abs(late)) * (c.slew + 1.1 * c.rate_hi)) + 1;
+            lows := lows || s.lo_ns - beyond::int8;
+            highs := highs || s.hi_ns + beyond::int8;
+        END IF;
+    END LOOP;
+    lo_ns := (SELECT max(l) FROM unnest(lows) l);
+    hi_ns := (SELECT min(h) FROM unnest(highs) h);
+    IF one_epoch AND (c.broken OR lo_ns > hi_ns
+                      OR store.may_leap(a.host_ns - a.hi_ns, b.host_ns - b.lo_ns)) THEN
+        -- All that is left is that the clock showed something between the two readings.
+        lo_ns := a.host_ns - at_ns - leap;
+        hi_ns := b.host_ns - at_ns + leap;
+    ELSIF NOT one_epoch AND cardinality(lows) = 2 THEN
+        -- The clock was set between the two: each speaks for its side.
+        lo_ns := (SELECT min(l) FROM unnest(lows) l);
+        hi_ns := (SELECT max(h) FROM unnest(highs) h);
+    END IF;
 END $$;
 
 -- Lines of several precisions --------------------------------------------------------------------------------

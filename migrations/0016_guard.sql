@@ -99,3 +99,30 @@ BEGIN
         GRANT INSERT (batch, line_no, host, local_ns, local_time, message) ON fleet.log_line TO fleet_analyst;
     END IF;
 END $$;
+
+-- Readers on Citus ---------------------------------------------------------------------------------------
+
+-- Shards are read as the user who asks, not as the owner of the view. So on Citus readers have rights on what the
+-- views show of schema store: these columns, no others, and no right that lets them lock or write. To be called
+-- after views were made or changed.
+CREATE FUNCTION store.open_to_readers() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+DECLARE used record;
+BEGIN
+    IF NOT store.on_citus() OR NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'fleet_reader') THEN
+        RETURN;
+    END IF;
+    PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+    -- As tables were distributed, Citus made these views again, without their grants.
+    GRANT SELECT ON fleet.alerts, fleet.events, fleet.host_now, fleet.sources_now TO fleet_reader;
+    GRANT USAGE ON SCHEMA store TO fleet_reader;
+    -- Not log lines, of which each role sees its own: that table is on the coordinator, for the view's owner to read.
+    FOR used IN
+        SELECT u.table_name AS name, string_agg(DISTINCT quote_ident(u.column_name), ', ') AS columns
+        FROM information_schema.view_column_usage u
+        WHERE u.view_schema = 'fleet' AND u.table_schema = 'store' AND u.table_name <> 'log_line'
+        GROUP BY u.table_name
+    LOOP
+        EXECUTE format('GRANT SELECT (%s) ON store.%I TO fleet_reader', used.columns, used.name);
+    END LOOP;
+END $$;
+SELECT store.open_to_readers();

@@ -68,6 +68,7 @@ fn faults(migrations: &[(u32, String)], places: &[(&str, Place)]) -> Vec<String>
             check.end_of(*number);
         }
     }
+    check.nested_questions();
     for table in check.places.keys().filter(|table| !check.made.contains_key(**table)) {
         check.faults.push(format!("{table} is in the list, but no migration makes it"));
     }
@@ -79,6 +80,8 @@ struct Check<'a> {
     places: BTreeMap<&'a str, Place>,
     /// Tables that were made, and whether they are where they belong by now.
     made: BTreeMap<String, bool>,
+    /// The last text of every function, with the migration, by its name and parameters.
+    functions: BTreeMap<(String, String), (u32, String)>,
     faults: Vec<String>,
 }
 
@@ -200,6 +203,8 @@ impl Check<'_> {
 
     fn function(&mut self, number: u32, text: &str) {
         let (name, head) = signature(text);
+        let key = (name.to_owned(), head.split(')').next().unwrap_or_default().to_owned());
+        self.functions.insert(key, (number, text.to_owned()));
         for (table, place) in self.places.clone() {
             if place != Distributed {
                 continue;
@@ -215,6 +220,43 @@ impl Check<'_> {
                     format!("{name} is LANGUAGE sql, has parameters and reads {table}"),
                 );
             }
+        }
+    }
+
+    /// Where one expression has a distributed table of one host and a function, Citus may call the function on that
+    /// host's shard, and there it may ask nothing.
+    fn nested_questions(&mut self) {
+        let reads = |text: &str| {
+            ["from", "join", "into", "update"]
+                .iter()
+                .any(|word| names_after(text, word).iter().any(|t| self.place(t) == Distributed))
+        };
+        // Those that ask, themselves or by others.
+        let mut asking: Vec<&str> = Vec::new();
+        loop {
+            let before = asking.len();
+            for ((name, _), (_, text)) in &self.functions {
+                let body = text.split_once("$$").map_or("", |(_, body)| body);
+                if !asking.contains(&name.as_str()) && (reads(body) || calls(body, &asking)) {
+                    asking.push(name);
+                }
+            }
+            if asking.len() == before {
+                break;
+            }
+        }
+        let mut found = Vec::new();
+        for ((name, _), (number, text)) in &self.functions {
+            let body = text.split_once("$$").map_or("", |(_, body)| body);
+            let parts = body.split(';').flat_map(|part| part.split(" then "));
+            for part in parts.flat_map(|part| part.split(" loop ")) {
+                if reads(part) && calls(part, &asking) {
+                    found.push((*number, format!("{name} asks within a question: {part}")));
+                }
+            }
+        }
+        for (number, fault) in found {
+            self.fault(number, fault);
         }
     }
 
@@ -248,6 +290,10 @@ impl Check<'_> {
             self.made.insert(table, true);
         }
     }
+}
+
+fn calls(text: &str, functions: &[&str]) -> bool {
+    functions.iter().any(|name| text.contains(&format!("{name}(")))
 }
 
 fn migrations() -> Vec<(u32, String)> {
@@ -288,6 +334,11 @@ fn bad_migrations_are_found() {
         CREATE FUNCTION store.all_seen() RETURNS int8 LANGUAGE sql AS $$ SELECT count(*) FROM store.seen $$;
         CREATE FUNCTION store.seen_of(host int8) RETURNS int8 LANGUAGE plpgsql AS $$
             DECLARE s store.seen; BEGIN RETURN (SELECT count(*) FROM store.seen); END $$;
+        CREATE FUNCTION store.was_seen(host int8) RETURNS bool LANGUAGE plpgsql AS $$
+            BEGIN
+                IF host = 0 OR EXISTS (SELECT FROM store.seen) THEN RETURN store.seen_of(host) > 0; END IF;
+                RETURN false;
+            END $$;
         ALTER TABLE store.seen ADD later int8;
         DO $$ BEGIN CREATE INDEX seen_later ON store.seen (later); END $$;";
     let found = |text: &str| faults(&[(6, text.to_owned())], PLACES);
@@ -306,6 +357,7 @@ fn bad_migrations_are_found() {
         ("RETURNS int8 LANGUAGE plpgsql", "RETURNS SETOF store.seen LANGUAGE plpgsql", "row type"),
         ("store.seen_of(host int8)", "store.seen_of(s store.seen)", "row type"),
         ("store.all_seen()", "store.all_seen(n int8)", "is LANGUAGE sql"),
+        (") THEN RETURN store", ") OR store.twice(host) + store", "asks within a question"),
         ("ADD later int8", "ADD later int8 NOT NULL DEFAULT 0", "DO block"),
         (
             "DO $$ BEGIN CREATE INDEX seen_later ON store.seen (later); END $$;",

@@ -135,9 +135,12 @@ impl Store {
             );
             let Some(noted) = noted.fetch_optional(&self.pool).await? else { break };
             dropped += self.drop_partitions(RAW, time::from_sql(noted.until)).await?;
+            // Two statements: Citus gives no moment to a row that it finds by a table of every node.
+            let closed = Marks::read(&self.pool).await?.closed_until;
             sqlx::query!(
-                "UPDATE store.housekeeping h SET packed_until = m.closed_until, noted_at = clock_timestamp()
-                 FROM store.tier_mark m WHERE h.packed_until < m.closed_until"
+                "UPDATE store.housekeeping SET packed_until = $1, noted_at = clock_timestamp()
+                 WHERE packed_until < $1",
+                time::to_sql(closed) as _
             )
             .execute(&self.pool)
             .await?;

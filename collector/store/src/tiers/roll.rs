@@ -163,6 +163,8 @@ impl Store {
         dirty.sort_unstable();
         dirty.dedup();
         if dirty.is_empty() {
+            // Not left to the drop, which ends it later: gathering, which comes next, is the same job.
+            tx.rollback().await?;
             return Ok(None);
         }
         for (host, hour) in &dirty {
