@@ -194,6 +194,7 @@ impl Store {
                      END IF;
                      IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{ANALYST}') THEN
                          CREATE ROLE {ANALYST} NOLOGIN;
+                         GRANT {READER} TO {ANALYST};
                      END IF;
                  END $$"
             ),
