@@ -58,6 +58,8 @@ pub struct Batch {
 pub struct Dated {
     /// When it was made, on the collector's clock.
     pub ref_time: Timestamp<Utc>,
+    /// Whether its age says so; otherwise nothing may follow from `ref_time`.
+    pub by_age: bool,
     /// What the agent reported.
     pub report: Report,
 }

@@ -17,11 +17,12 @@ pub(super) async fn insert(
     let ref_time: Vec<_> = first.iter().map(|f| time::to_sql(f.dated.ref_time)).collect();
     let boot_no: Vec<i32> = first.iter().map(|f| f.boot_no).collect();
     let steps: Vec<i32> = first.iter().map(|f| samples::steps(&f.dated.report)).collect();
+    let by_age: Vec<bool> = first.iter().map(|f| f.dated.by_age).collect();
     sqlx::query!(
         "INSERT INTO store.epoch (host_id, boot_no, steps, first_ref_time, first_host_ns, first_raw_ns,
-                                  first_seq)
+                                  first_seq, by_age)
          SELECT * FROM unnest($1::int8[], $2::int4[], $3::int4[], $4::timestamptz[], $5::int8[],
-                              $6::int8[], $7::int8[])
+                              $6::int8[], $7::int8[], $8::bool[])
          ON CONFLICT DO NOTHING",
         &column(|f| f.batch.host),
         &boot_no,
@@ -30,6 +31,7 @@ pub(super) async fn insert(
         &column(|f| f.dated.report.realtime.as_ns()),
         &column(|f| f.dated.report.raw.as_ns()),
         &seq,
+        &by_age,
     )
     .execute(connection)
     .await
