@@ -5,6 +5,8 @@
 -- Whether first_ref_time follows from the sample's age. Otherwise it is what a clock showed, or as near as there was room.
 -- Null: an earlier release did not note it.
 ALTER TABLE store.epoch ADD by_age bool;
+-- None of its samples is filed before that, give or take some minutes. Null: not noted.
+ALTER TABLE store.epoch ADD filed_since timestamptz;
 
 -- Lost reports ---------------------------------------------------------------------------------------------
 
@@ -80,13 +82,13 @@ CREATE TYPE store.epoch_span AS (
 -- left of an earlier one first. When an epoch was is known from those reference times that follow from ages: its own, or
 -- else of epochs before and after it. A clock that is only slewed gains less than a tenth.
 --
--- The first of an epoch was received after it was made and filed up to 7 days before that, and so are all others. None is filed
+-- What is received is filed up to 7 days before that, so is what comes after the first sample of an epoch. None is filed
 -- after the boot that ran when it came had begun; an earlier release did so (by_age is null).
 CREATE FUNCTION store.epoch_spans(host int8) RETURNS store.epoch_span[] LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN ARRAY(
         SELECT ROW(d.boot_no, d.steps, d.first_ref_time, d.first_host_ns, d.first_seq,
-                   d.first_ref_time - interval '7 days 10 min',
+                   coalesce(d.filed_since, d.first_ref_time - interval '7 days') - interval '10 min',
                    CASE WHEN d.by_age IS NULL THEN 'infinity'
                         ELSE coalesce(d.ended_by + interval '10 min', 'infinity') END,
                    1.1e9 * extract(epoch FROM coalesce(least(d.sure, d.ended_by), greatest(now(), d.after))

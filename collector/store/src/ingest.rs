@@ -212,6 +212,7 @@ async fn finish(
 ) -> Result<(), sqlx::Error> {
     samples::store(&mut tx, &sifted.fresh).await?;
     epochs::insert(&mut tx, &sifted.epochs).await?;
+    epochs::reach_back(&mut tx, &sifted.fresh).await?;
     let remembered = sources::write(&mut tx, memory, marks, written).await?;
     events::insert(&mut tx, &sifted.fresh).await?;
     refusals::add(&mut tx, beside.refusals).await?;

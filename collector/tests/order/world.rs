@@ -86,7 +86,9 @@ impl World {
         self.copy(&format!("store.event ({columns})"), events).await;
         self.run(
             "INSERT INTO store.epoch
-             SELECT DISTINCT ON (host_id, boot_no, steps) host_id, boot_no, steps, ref_time, host_ns, raw_ns, seq, by_age
+             SELECT DISTINCT ON (host_id, boot_no, steps) host_id, boot_no, steps, ref_time, host_ns, raw_ns, seq, by_age,
+                    CASE WHEN by_age IS NOT NULL
+                         THEN min(ref_time) OVER (PARTITION BY host_id, boot_no, steps) END
              FROM told ORDER BY host_id, boot_no, steps, seq;
              INSERT INTO store.boot (host_id, boot_id, boot_no, last_seq)
              SELECT host_id, gen_random_uuid(), boot_no, max(seq) FROM told GROUP BY host_id, boot_no;
