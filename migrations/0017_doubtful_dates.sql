@@ -2,11 +2,25 @@
 -- reboot. These functions take the place of those of 0015_lost_and_late.sql with the same names; nothing follows from
 -- such a date any more.
 
+-- On Citus functions are made after tables were changed, in one transaction: one node after the other.
+DO $$
+BEGIN
+    IF store.on_citus() THEN
+        PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+    END IF;
+END $$;
+
 -- Whether first_ref_time follows from the sample's age. Otherwise it is what a clock showed, or as near as there was room.
 -- Null: an earlier release did not note it.
-ALTER TABLE store.epoch ADD by_age bool;
+DO $$
+BEGIN
+    ALTER TABLE store.epoch ADD by_age bool;
+END $$;
 -- None of its samples is filed before that, give or take some minutes. Null: not noted.
-ALTER TABLE store.epoch ADD filed_since timestamptz;
+DO $$
+BEGIN
+    ALTER TABLE store.epoch ADD filed_since timestamptz;
+END $$;
 
 -- Lost reports ---------------------------------------------------------------------------------------------
 

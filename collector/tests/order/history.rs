@@ -228,7 +228,7 @@ fn run(random: &mut Random, old: bool, troubled: bool) -> Vec<Tick> {
     };
     let (steering, busy) = (
         random.within(0, 4),
-        random.pick(if troubled { &[40, 100, 200, 400] } else { &[40, 200, 3000, 3000] }),
+        random.pick(if troubled { &[40, 100] } else { &[40, 200, 3000, 3000] }),
     );
     let (mut slew, mut left, mut asleep) = (0.0, 0, 0);
     let mut ticks = Vec::new();
@@ -265,7 +265,11 @@ fn run(random: &mut Random, old: bool, troubled: bool) -> Vec<Tick> {
                     tick.steps += 1;
                 }
                 2 => {
-                    let wrong = random.pick(&[0, SECOND, 5 * SECOND, 600 * SECOND, HOURS]);
+                    let wrong = random.pick(if troubled {
+                        &[SECOND, HOURS]
+                    } else {
+                        &[0, SECOND, 5 * SECOND, 600 * SECOND, HOURS]
+                    });
                     (tick.boot, tick.steps, asleep) = (tick.boot + 1, 0, random.within(5, 90));
                     (tick.raw_set, tick.raw) = (3 * SECOND - tick.utc, 0.0);
                     tick.host_set += random.within(-wrong, wrong);
@@ -294,7 +298,7 @@ fn run(random: &mut Random, old: bool, troubled: bool) -> Vec<Tick> {
 
 /// The agent's reports: some without a window, some of an agent that tells less.
 fn report(ticks: &[Tick], random: &mut Random, old: bool, troubled: bool) -> Vec<Sample> {
-    let every = random.pick(&[5, 10, 10, 10, 30, 60]);
+    let every = random.pick(if troubled { &[10, 60] } else { &[5, 10, 10, 10, 30, 60] });
     let blind = random.pick(if troubled { &[0, 15, 3, 2] } else { &[0, 0, 15, 3] });
     let width = random.pick(&[2_000, 100_000, 1_000_000, 30_000_000]);
     let mut samples: Vec<Sample> = Vec::new();
@@ -302,7 +306,7 @@ fn report(ticks: &[Tick], random: &mut Random, old: bool, troubled: bool) -> Vec
     for (n, tick) in ticks.iter().enumerate() {
         if n > 0 && tick.boot != ticks[n - 1].boot {
             (last, seq, slept) = (None, 0, false);
-            blind_for = random.within(0, 6);
+            blind_for = random.within(0, if troubled { 40 } else { 6 });
         }
         slept |= tick.off;
         if tick.off || n as i64 % every != every - 1 {
@@ -361,7 +365,7 @@ fn misfile(samples: &mut [Sample], boots: i32, random: &mut Random) {
 /// filed further back than the collector has room for.
 fn file_late(samples: &mut [Sample], ticks: &[Tick], random: &mut Random) {
     // A collector that did not note what it was sure of, and took all for as young as its receipt.
-    let old = random.one_in(4);
+    let old = random.one_in(6);
     let room = random.pick(&[7 * DAY, 7 * DAY, 7 * DAY, 600 * SECOND]);
     let mut from = 0;
     for _ in 0..random.within(1, 3) {
