@@ -147,6 +147,11 @@ impl History {
         }
     }
 
+    /// Whether there is such a moment.
+    pub(crate) fn tells(&self) -> bool {
+        self.ticks.iter().any(|tick| !tick.off && self.told(tick))
+    }
+
     fn told(&self, tick: &Tick) -> bool {
         let of_epoch = |s: &&Sample| (s.boot, s.steps) == (tick.boot, tick.steps);
         let last = self.samples.iter().rfind(|s| s.boot == tick.boot);

@@ -15,7 +15,7 @@ pub(crate) struct Moments {
 
 pub(crate) fn moments(histories: &[History], each: usize, random: &mut Random) -> Moments {
     let mut all = Moments { names: Vec::new(), local: Vec::new(), utc: Vec::new() };
-    for history in histories {
+    for history in histories.iter().filter(|history| history.tells()) {
         for _ in 0..each {
             let Moment { utc, local } = history.moment(random);
             all.names.push(history.name.clone());
