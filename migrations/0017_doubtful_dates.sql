@@ -94,7 +94,8 @@ CREATE TYPE store.epoch_span AS (
 
 -- The clock epochs of a host in the order of time. Boots are numbered as they are met, and an agent sends what is
 -- left of an earlier one first. When an epoch was is known from those reference times that follow from ages: its own, or
--- else of epochs before and after it. A clock that is only slewed gains less than a tenth.
+-- else of epochs before and after it. A clock that is only slewed gains less than a tenth. An age leaves out what the host
+-- slept since, so where a sleep is told later the sample may be older: nothing is known to be younger than it.
 --
 -- What is received is filed up to 7 days before that, so is what comes after the first sample of an epoch. None is filed
 -- after the boot that ran when it came had begun; an earlier release did so (by_age is null).
@@ -108,14 +109,19 @@ BEGIN
                    1.1e9 * extract(epoch FROM coalesce(least(d.sure, d.ended_by), greatest(now(), d.after))
                                               - d.after)::float8,
                    1.1e9 * extract(epoch FROM coalesce(d.ended_by, greatest(now(), d.sure, d.after))
-                                              - greatest(d.sure, d.after))::float8)::store.epoch_span
-        FROM (SELECT m.*, s.sure,
-                     max(s.sure) OVER (ORDER BY m.boot_no, m.steps
+                                              - greatest(d.began, d.after))::float8)::store.epoch_span
+        FROM (SELECT m.*, s.sure, s.began,
+                     max(s.began) OVER (ORDER BY m.boot_no, m.steps
                                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS after,
                      min(s.sure) OVER (ORDER BY m.boot_no DESC, m.steps DESC
                                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ended_by
               FROM store.epoch m
-              CROSS JOIN LATERAL (SELECT CASE WHEN m.by_age THEN m.first_ref_time END AS sure) s
+              LEFT JOIN (SELECT v.boot_no, max(v.seq) AS told FROM store.event v
+                         WHERE v.host_id = host AND v.kind = 'suspend' GROUP BY v.boot_no) sleep
+                     ON sleep.boot_no = m.boot_no
+              CROSS JOIN LATERAL (SELECT CASE WHEN m.by_age THEN m.first_ref_time END AS sure,
+                                         CASE WHEN m.by_age AND coalesce(sleep.told <= m.first_seq, true)
+                                              THEN m.first_ref_time END AS began) s
               WHERE m.host_id = host) d
         ORDER BY d.boot_no, d.steps);
 END $$;
