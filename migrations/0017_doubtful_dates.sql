@@ -358,3 +358,60 @@ BEGIN
         END LOOP;
     END LOOP;
 END $$;
+
+-- Lines without a beginning ----------------------------------------------------------------------------------
+
+-- Lines, by their place in the arrays, in the order of their earliest possible UTC. Lines of one clock epoch
+-- are certainly in the order of their local times, as far as those do not overlap, so each bounds those after and
+-- before it too. Those whose earliest possible UTC is not known are last, and of no run: nothing is certain of their place.
+CREATE OR REPLACE FUNCTION store.order_lines(hosts text[], local_ns int8[], span_ns int8[])
+RETURNS TABLE ("position" int8, line int8, lo_ns int8, hi_ns int8, after_previous bool, run int8)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY
+    WITH host AS MATERIALIZED (
+        SELECT h.name, store.find_host(h.name) AS id FROM (SELECT DISTINCT unnest(hosts) AS name) h
+    ), line AS MATERIALIZED (
+        SELECT l.n, host.name, host.id, l.ns, l.span, row_number() OVER (PARTITION BY host.name ORDER BY l.ns, l.n) AS k
+        FROM unnest(hosts, local_ns, span_ns) WITH ORDINALITY AS l(name, ns, span, n) JOIN host USING (name)
+    ), clock AS (
+        SELECT l.name, l.id, array_agg(l.ns ORDER BY l.k) AS readings, array_agg(l.span ORDER BY l.k) AS spans
+        FROM line l GROUP BY l.name, l.id
+    ), shown AS MATERIALIZED (
+        SELECT c.name, w.line AS k,
+               CASE WHEN count(w.lo_ns) = count(*) THEN min(w.lo_ns) END AS lo,
+               CASE WHEN count(w.hi_ns) = count(*) THEN max(w.hi_ns) END AS hi,
+               -- The clock epoch, where only one comes into question.
+               CASE WHEN count(*) = 1 THEN min(w.boot_no) END AS boot,
+               CASE WHEN count(*) = 1 THEN min(w.steps) END AS step
+        FROM clock c CROSS JOIN LATERAL store.windows(c.id, c.readings, c.spans) w
+        WHERE c.id IS NOT NULL GROUP BY c.name, w.line
+    ), placed AS (
+        SELECT l.n, l.name, l.ns, l.ns + l.span AS ends, s.lo, s.hi, s.boot, s.step
+        FROM line l LEFT JOIN shown s USING (name, k)
+    ), narrowed AS (
+        SELECT p.n, p.name, p.ns, p.ends, p.boot, p.step,
+               CASE WHEN p.boot IS NULL THEN p.lo ELSE max(p.lo) OVER earlier END AS lo,
+               CASE WHEN p.boot IS NULL THEN p.hi ELSE min(p.hi) OVER later END AS hi
+        FROM placed p
+        WINDOW earlier AS (PARTITION BY p.name, p.boot, p.step ORDER BY p.ns),
+               later AS (PARTITION BY p.name, p.boot, p.step ORDER BY p.ends DESC)
+    ), ranked AS (
+        SELECT r.*, row_number() OVER (ORDER BY r.lo, r.hi, r.name, r.ns, r.n) AS place FROM narrowed r
+    ), compared AS (
+        SELECT r.*, lag(r.n) OVER sequence IS NULL AS first,
+               CASE WHEN lag(r.name) OVER sequence = r.name AND lag(r.boot) OVER sequence = r.boot
+                         AND lag(r.step) OVER sequence = r.step
+                    THEN lag(r.ends) OVER sequence < r.ns
+                    ELSE coalesce(r.lo > lag(r.hi) OVER sequence, false) END AS after_last,
+               max(coalesce(r.hi, 9223372036854775807))
+                   OVER (sequence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS latest
+        FROM ranked r WINDOW sequence AS (ORDER BY r.place)
+    )
+    SELECT c.place, c.n, c.lo, c.hi, CASE WHEN NOT c.first THEN c.after_last END,
+           CASE WHEN c.lo IS NOT NULL
+                THEN count(*) FILTER (WHERE c.first OR c.lo > c.latest) OVER (ORDER BY c.place) END
+    FROM compared c ORDER BY c.place;
+END $$;
+
+COMMENT ON FUNCTION fleet.order_lines(text) IS 'The lines of a batch of log_line that the caller loaded, in the order of their earliest possible UTC. Lines of hosts unknown here are last, without lo_ns and hi_ns. after_previous: it is certain that this line came after the one above. run: lines of different runs are certainly in the order shown, those of one run not all. Null where lo_ns is null: such a line is shown last, but may have been before any other.';
