@@ -131,7 +131,7 @@ fn check_report(
         let detail = format!("seq {} does not follow {last}", report.seq);
         return Err(Refused { reason: Reason::OutOfOrder, detail });
     }
-    let ref_time = match dating {
+    let claimed = match dating {
         Dating::ByAge { sent } if report.raw > sent => {
             let ahead = report.raw - sent;
             let detail = format!("made {ahead} after its batch was sent");
@@ -144,14 +144,17 @@ fn check_report(
             report.realtime.corrected(error).min(youngest)
         }
     };
-    let ref_time = clamp(ref_time, received_at);
-    Ok(Dated { ref_time, report })
+    let ref_time = clamp(claimed, received_at);
+    let by_age = matches!(dating, Dating::ByAge { .. }) && ref_time == claimed;
+    Ok(Dated { ref_time, by_age, report })
 }
 
 /// Dates the reports anew by the time it is now, where a batch has waited beyond its partitions.
 pub(super) fn clamp_to(batch: &mut Batch, now: Timestamp<Utc>) {
     for dated in &mut batch.reports {
-        dated.ref_time = clamp(dated.ref_time, now);
+        let ref_time = clamp(dated.ref_time, now);
+        dated.by_age &= ref_time == dated.ref_time;
+        dated.ref_time = ref_time;
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Batch {
 pub struct Dated {
     /// When it was made, on the collector's clock.
     pub ref_time: Timestamp<Utc>,
+    /// Whether its age says so; otherwise nothing may follow from `ref_time`.
+    pub by_age: bool,
     /// What the agent reported.
     pub report: Report,
 }
@@ -210,6 +212,7 @@ async fn finish(
 ) -> Result<(), sqlx::Error> {
     samples::store(&mut tx, &sifted.fresh).await?;
     epochs::insert(&mut tx, &sifted.epochs).await?;
+    epochs::reach_back(&mut tx, &sifted.fresh).await?;
     let remembered = sources::write(&mut tx, memory, marks, written).await?;
     events::insert(&mut tx, &sifted.fresh).await?;
     refusals::add(&mut tx, beside.refusals).await?;

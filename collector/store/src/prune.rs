@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// Removes the clock epochs that ended more than `keep` before `now`; how many. One ends where the next
-    /// of its host begins, or later if it was filed later.
+    /// of its host begins. Some are filed too early or too late: of those that are left none is missing between.
     ///
     /// # Errors
     /// The database does not answer.
@@ -87,10 +87,11 @@ impl Store {
         let oldest = time::to_sql(now - keep);
         sqlx::query!(
             "DELETE FROM store.epoch e USING (
-                 SELECT host_id, boot_no, steps, lead(first_ref_time)
-                            OVER (PARTITION BY host_id ORDER BY boot_no, steps) AS ended
-                 FROM store.epoch) n
-             WHERE n.ended < $1 AND e.first_ref_time < $1
+                 SELECT host_id, boot_no, steps, lead(steps) OVER (one ORDER BY boot_no, steps) AS next_steps,
+                        max(first_ref_time) OVER (one ORDER BY boot_no, steps
+                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING) AS ended
+                 FROM store.epoch WINDOW one AS (PARTITION BY host_id)) n
+             WHERE n.ended < $1 AND n.next_steps IS NOT NULL
                AND e.host_id = n.host_id AND e.boot_no = n.boot_no AND e.steps = n.steps",
             oldest as _
         )

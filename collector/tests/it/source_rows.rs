@@ -31,7 +31,11 @@ impl Fleet {
             boot: BootId::from_bytes([7; 16]),
             current: true,
             received_at: ref_time,
-            reports: vec![Dated { ref_time, report: Report::try_from(wire).unwrap() }],
+            reports: vec![Dated {
+                ref_time,
+                by_age: true,
+                report: Report::try_from(wire).unwrap(),
+            }],
             witness: None,
         };
         let stored = self.store.store_batches(memory, &[batch], &[], false).await.unwrap();

@@ -56,6 +56,8 @@ struct Tick {
 struct Sample {
     utc: i64,
     ref_time: i64,
+    /// Whether the collector is sure of that: it went by the age.
+    by_age: Option<bool>,
     seq: i64,
     host: i64,
     raw: i64,
@@ -84,12 +86,24 @@ pub(crate) struct History {
 impl History {
     /// Half an hour or so with all that can happen to a clock.
     pub(crate) fn eventful(seed: u64) -> Self {
+        Self::filed(seed, false)
+    }
+
+    /// The same, and the agent is cut off from the collector now and then: what it tells comes late, after a reboot too.
+    pub(crate) fn cut_off(seed: u64) -> Self {
+        Self::filed(seed, true)
+    }
+
+    fn filed(seed: u64, cut_off: bool) -> Self {
         let mut random = Random(seed);
         // An agent that tells less.
         let old = random.one_in(4);
-        let ticks = run(&mut random, old);
-        let mut samples = report(&ticks, &mut random, old);
-        file(&mut samples, ticks[ticks.len() - 1].boot, &mut random);
+        let ticks = run(&mut random, old, cut_off);
+        let mut samples = report(&ticks, &mut random, old, cut_off);
+        misfile(&mut samples, ticks[ticks.len() - 1].boot, &mut random);
+        if cut_off {
+            file_late(&mut samples, &ticks, &mut random);
+        }
         lose(&mut samples, &mut random);
         Self { name: format!("host-{seed}"), ticks, samples }
     }
@@ -101,6 +115,7 @@ impl History {
             Sample {
                 utc,
                 ref_time: utc,
+                by_age: Some(true),
                 seq: n,
                 host: utc + error,
                 raw: n * 10 * SECOND,
@@ -132,6 +147,11 @@ impl History {
         }
     }
 
+    /// Whether there is such a moment.
+    pub(crate) fn tells(&self) -> bool {
+        self.ticks.iter().any(|tick| !tick.off && self.told(tick))
+    }
+
     fn told(&self, tick: &Tick) -> bool {
         let of_epoch = |s: &&Sample| (s.boot, s.steps) == (tick.boot, tick.steps);
         let last = self.samples.iter().rfind(|s| s.boot == tick.boot);
@@ -154,9 +174,10 @@ impl History {
             let (lo, hi) = (or_null(s.bounds.map(|b| b.0)), or_null(s.bounds.map(|b| b.1)));
             let time = timestamp(s.ref_time);
             let (stray, margin) = (or_null(s.stray), or_null(s.margin));
+            let by_age = s.by_age.map_or("\\N", |sure| if sure { "t" } else { "f" });
             writeln!(
                 samples,
-                "{host}\t{time}\t{}\t{}\t{}\t{lo}\t{hi}\t{}\t{}\t{}\t{stray}\t{margin}\t1\t1",
+                "{host}\t{time}\t{}\t{}\t{}\t{lo}\t{hi}\t{}\t{}\t{}\t{stray}\t{margin}\t1\t1\t{by_age}",
                 s.seq, s.host, s.raw, s.frequency, s.boot, s.steps
             )
             .unwrap();
@@ -194,7 +215,7 @@ fn at(tick: &Tick, ns: i64) -> Moment {
 
 /// The clocks: an oscillator that wanders, steering of every kind, steps, reboots and sleep, which an old
 /// agent does not count as steps.
-fn run(random: &mut Random, old: bool) -> Vec<Tick> {
+fn run(random: &mut Random, old: bool, troubled: bool) -> Vec<Tick> {
     let utc = NOON_NS + random.within(0, 3_600) * SECOND;
     let base = random.within(-45_000, 45_000) as f64 * 1e-9;
     let mut tick = Tick {
@@ -210,7 +231,10 @@ fn run(random: &mut Random, old: bool) -> Vec<Tick> {
         steps: 0,
         off: false,
     };
-    let (steering, busy) = (random.within(0, 4), random.pick(&[40, 200, 3000, 3000]));
+    let (steering, busy) = (
+        random.within(0, 4),
+        random.pick(if troubled { &[40, 100] } else { &[40, 200, 3000, 3000] }),
+    );
     let (mut slew, mut left, mut asleep) = (0.0, 0, 0);
     let mut ticks = Vec::new();
     for second in 0..random.within(600, 2400) {
@@ -246,7 +270,11 @@ fn run(random: &mut Random, old: bool) -> Vec<Tick> {
                     tick.steps += 1;
                 }
                 2 => {
-                    let wrong = random.pick(&[0, SECOND, 5 * SECOND, 600 * SECOND, HOURS]);
+                    let wrong = random.pick(if troubled {
+                        &[SECOND, HOURS]
+                    } else {
+                        &[0, SECOND, 5 * SECOND, 600 * SECOND, HOURS]
+                    });
                     (tick.boot, tick.steps, asleep) = (tick.boot + 1, 0, random.within(5, 90));
                     (tick.raw_set, tick.raw) = (3 * SECOND - tick.utc, 0.0);
                     tick.host_set += random.within(-wrong, wrong);
@@ -274,16 +302,16 @@ fn run(random: &mut Random, old: bool) -> Vec<Tick> {
 }
 
 /// The agent's reports: some without a window, some of an agent that tells less.
-fn report(ticks: &[Tick], random: &mut Random, old: bool) -> Vec<Sample> {
-    let every = random.pick(&[5, 10, 10, 10, 30, 60]);
-    let blind = random.pick(&[0, 0, 15, 3]);
+fn report(ticks: &[Tick], random: &mut Random, old: bool, troubled: bool) -> Vec<Sample> {
+    let every = random.pick(if troubled { &[10, 60] } else { &[5, 10, 10, 10, 30, 60] });
+    let blind = random.pick(if troubled { &[0, 15, 3, 2] } else { &[0, 0, 15, 3] });
     let width = random.pick(&[2_000, 100_000, 1_000_000, 30_000_000]);
     let mut samples: Vec<Sample> = Vec::new();
     let (mut last, mut seq, mut slept, mut blind_for) = (None, 0, false, 0);
     for (n, tick) in ticks.iter().enumerate() {
         if n > 0 && tick.boot != ticks[n - 1].boot {
             (last, seq, slept) = (None, 0, false);
-            blind_for = random.within(0, 6);
+            blind_for = random.within(0, if troubled { 40 } else { 6 });
         }
         slept |= tick.off;
         if tick.off || n as i64 % every != every - 1 {
@@ -308,6 +336,7 @@ fn report(ticks: &[Tick], random: &mut Random, old: bool) -> Vec<Sample> {
         samples.push(Sample {
             utc: here.utc,
             ref_time: here.utc + random.within(-40_000_000, 40_000_000),
+            by_age: Some(true),
             seq,
             host: here.local,
             raw: raw(tick),
@@ -324,14 +353,54 @@ fn report(ticks: &[Tick], random: &mut Random, old: bool) -> Vec<Sample> {
     samples
 }
 
-/// Where the collector files them: some boots days too early.
-fn file(samples: &mut [Sample], boots: i32, random: &mut Random) {
+/// Some boots are filed days too early.
+fn misfile(samples: &mut [Sample], boots: i32, random: &mut Random) {
     let misfiled = random.one_in(10);
     for boot in 1..=boots {
         let shift = if misfiled && boot > 1 { random.within(-5 * DAY, 0) } else { 0 };
-        for sample in samples.iter_mut().filter(|s| s.boot == boot) {
+        for sample in samples.iter_mut().filter(|s| s.boot == boot && shift != 0) {
             sample.ref_time += shift;
+            sample.by_age = Some(false);
         }
+    }
+}
+
+/// What is made while the agent is cut off comes afterwards: of the boot that still runs it is filed by its age, which a sleep
+/// makes too small; else by its own clock, corrected where it has a window, but before the boot that runs. Nothing is
+/// filed further back than the collector has room for.
+fn file_late(samples: &mut [Sample], ticks: &[Tick], random: &mut Random) {
+    // A collector that did not note what it was sure of, and took all for as young as its receipt.
+    let old = random.one_in(6);
+    let room = random.pick(&[7 * DAY, 7 * DAY, 7 * DAY, 600 * SECOND]);
+    let mut from = 0;
+    for _ in 0..random.within(1, 3) {
+        from = random.within(from, ticks.len() as i64 - 1);
+        let until = from + random.within(1, ticks.len() as i64);
+        let awake = |tick: &&Tick| !tick.off;
+        let rest = &ticks[(until as usize).min(ticks.len() - 1)..];
+        let Some(back) = rest.iter().find(awake).or_else(|| ticks.iter().rfind(awake)) else {
+            return;
+        };
+        let raw = |tick: &Tick| tick.utc + tick.raw_set + tick.raw.round() as i64;
+        let running = ticks.iter().find(|t| t.boot == back.boot && !t.off).map_or(0, raw);
+        for sample in samples.iter_mut() {
+            if sample.utc < ticks[from as usize].utc || sample.utc > back.utc {
+                continue;
+            }
+            let claim = if sample.boot == back.boot {
+                back.utc - (raw(back) - sample.raw)
+            } else {
+                let error = sample.bounds.map_or(0, |(lo, hi)| lo.midpoint(hi));
+                let youngest = if old { back.utc } else { back.utc - (raw(back) - running) };
+                (sample.host - error).min(youngest)
+            };
+            sample.ref_time = claim.clamp(back.utc - room, back.utc);
+            sample.by_age = Some(sample.boot == back.boot && sample.ref_time == claim);
+        }
+        from = until.min(ticks.len() as i64 - 1);
+    }
+    if old {
+        samples.iter_mut().for_each(|s| s.by_age = None);
     }
 }
 

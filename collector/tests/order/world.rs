@@ -72,19 +72,26 @@ impl World {
         let columns =
             "host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, frequency_ppb, boot_no, steps,
                        stray_ns, rate_margin_ppb, state, sources_used";
-        self.run("CREATE TABLE IF NOT EXISTS told (LIKE store.sample); TRUNCATE told").await;
-        self.copy(&format!("told ({columns})"), samples).await;
-        self.run(
-            "INSERT INTO store.sample SELECT t.* FROM told t, store.tier_mark WHERE ref_time >= sealed_until;
-             INSERT INTO store.sample_late SELECT t.* FROM told t, store.tier_mark WHERE ref_time < sealed_until",
-        )
+        self.run("CREATE TABLE IF NOT EXISTS told (LIKE store.sample, by_age bool); TRUNCATE told")
+            .await;
+        self.copy(&format!("told ({columns}, by_age)"), samples).await;
+        self.run(&format!(
+            "INSERT INTO store.sample ({columns})
+             SELECT {columns} FROM told, store.tier_mark WHERE ref_time >= sealed_until;
+             INSERT INTO store.sample_late ({columns})
+             SELECT {columns} FROM told, store.tier_mark WHERE ref_time < sealed_until"
+        ))
         .await;
         let columns = "host_id, boot_no, seq, place, ref_time, host_ns, raw_ns, kind, summary";
         self.copy(&format!("store.event ({columns})"), events).await;
         self.run(
             "INSERT INTO store.epoch
-             SELECT DISTINCT ON (host_id, boot_no, steps) host_id, boot_no, steps, ref_time, host_ns, raw_ns, seq
+             SELECT DISTINCT ON (host_id, boot_no, steps) host_id, boot_no, steps, ref_time, host_ns, raw_ns, seq, by_age,
+                    CASE WHEN by_age IS NOT NULL
+                         THEN min(ref_time) OVER (PARTITION BY host_id, boot_no, steps) END
              FROM told ORDER BY host_id, boot_no, steps, seq;
+             INSERT INTO store.boot (host_id, boot_id, boot_no, last_seq)
+             SELECT host_id, gen_random_uuid(), boot_no, max(seq) FROM told GROUP BY host_id, boot_no;
              ANALYZE",
         )
         .await;

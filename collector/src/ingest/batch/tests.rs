@@ -36,6 +36,7 @@ fn dated_by_age() {
     let checked =
         check(batch(vec![report(5, SENT_RAW - 2_000_000_000)]), context(), RECEIVED).unwrap();
     assert_eq!(checked.batch.reports[0].ref_time, RECEIVED - Span::from_secs(2));
+    assert!(checked.batch.reports[0].by_age);
     assert!(checked.batch.current);
 }
 
@@ -44,6 +45,7 @@ fn dated_by_age() {
 fn absurd_age_is_clamped() {
     let checked = check(batch(vec![report(5, i64::MIN)]), context(), RECEIVED).unwrap();
     assert_eq!(checked.batch.reports[0].ref_time, RECEIVED - OLDEST_SAMPLE);
+    assert!(!checked.batch.reports[0].by_age);
 }
 
 /// Proves that a report made after its batch was sent is refused alone.
@@ -93,6 +95,7 @@ fn long_waiting_batch_is_dated_anew() {
     clamp_to(&mut batch, now);
     let times: Vec<_> = batch.reports.iter().map(|r| r.ref_time).collect();
     assert_eq!(times, [now - OLDEST_SAMPLE, RECEIVED]);
+    assert_eq!(batch.reports.iter().map(|r| r.by_age).collect::<Vec<_>>(), [false, true]);
 }
 
 /// Proves that reports of an older boot are dated by their own window, and never into the future.
@@ -106,6 +109,7 @@ fn older_boot_is_dated_by_its_window() {
     let checked = check(wire, context(), RECEIVED).unwrap();
     let times: Vec<_> = checked.batch.reports.iter().map(|r| r.ref_time).collect();
     assert_eq!(times, [RECEIVED - Span::from_secs(62), RECEIVED]);
+    assert!(checked.batch.reports.iter().all(|r| !r.by_age));
     assert!(!checked.batch.current);
 }
 
