@@ -162,7 +162,7 @@ async fn delete_beyond(
     .map(drop)
 }
 
-/// Rewrites rows that are there; this costs two thirds of what [`upsert`] does, which locks each row first.
+/// Rewrites rows that are there: [`upsert`] would lock each before, and log that.
 async fn update(connection: &mut PgConnection, rows: &[SourceRow]) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
