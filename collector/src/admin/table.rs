@@ -1,5 +1,6 @@
-use crate::output::say;
 use timebase::{Timestamp, Utc};
+
+use crate::output::say;
 
 /// Prints rows under a heading, columns aligned.
 pub(super) fn print<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
