@@ -3,14 +3,15 @@
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 
-/// Prints a line. Whoever has read enough (`| head`) ends the command, without complaint; `println!` would panic.
+/// Prints a line. Where the reader has seen enough (`| head`) it goes nowhere, and the command runs to its end: it may
+/// have a database to stop.
+///
+/// # Panics
+/// As `println!`, where it cannot be written for another reason.
 pub(crate) fn line(text: Arguments<'_>) {
-    if let Err(error) = writeln!(io::stdout(), "{text}") {
-        if error.kind() == ErrorKind::BrokenPipe {
-            std::process::exit(0);
-        }
-        eprintln!("truechimer: cannot print: {error}");
-        std::process::exit(1);
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("cannot print: {error}"),
+        _ => {}
     }
 }
 
