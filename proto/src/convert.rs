@@ -25,6 +25,9 @@ pub enum Refusal {
     /// `lo` above `hi`: the interval is empty.
     #[error("{0} is an empty interval")]
     EmptyInterval(&'static str),
+    /// Octets that are no message of their kind.
+    #[error("a {0} is garbled")]
+    Garbled(&'static str),
     /// A text longer than its limit.
     #[error("{0} is longer than {1} bytes")]
     TooLong(&'static str, usize),

@@ -1,11 +1,12 @@
 //! The wire between agents and collectors: the only home of generated protobuf types.
 //!
 //! [`pb`] is generated from `fleet/v1/*.proto`; [`convert`] turns it into the vocabulary of
-//! [`timebase`] and back. Going out never fails; coming in, everything that the vocabulary cannot
-//! hold is a typed [`convert::Refusal`].
+//! [`timebase`] and back; [`lazy`] is how a collector reads batches. Going out never fails; coming in,
+//! everything that the vocabulary cannot hold is a typed [`convert::Refusal`].
 
 mod codec;
 pub mod convert;
+pub mod lazy;
 
 /// Metadata of a refused call: in so many milliseconds the caller is to come back. A hint; agents that do not
 /// know it come back by their own back-off.

@@ -1,7 +1,7 @@
-use fleet_proto::{convert, pb};
+use fleet_proto::{convert, lazy};
 use store::ingest::{Batch, Dated};
 use store::partitions::OLDEST_SAMPLE;
-use timebase::{BootId, Bounds, Raw, Report, Seq, Span, Timestamp, Utc};
+use timebase::{BootId, Bounds, Raw, Seq, Span, Timestamp, Utc};
 
 use super::{Reason, witness};
 
@@ -54,7 +54,7 @@ enum Dating {
 /// raw clock. A report of an earlier boot has only its own corrected clock to go by, but was made before the boot
 /// that runs began.
 pub(super) fn check(
-    wire: pb::Batch,
+    wire: lazy::Batch,
     context: Context,
     received_at: Timestamp<Utc>,
 ) -> Result<Checked, Refused> {
@@ -104,28 +104,50 @@ pub(super) fn check(
         refused: Vec::new(),
     };
     let mut last = Seq(0);
+    let mut sources = Vec::with_capacity(wire.reports.len());
     for wire in wire.reports {
-        let seq = wire.seq;
+        let seq = wire.report.seq;
         match check_report(wire, last, dating, received_at) {
-            Ok(dated) => {
+            Ok((dated, its)) => {
                 last = dated.report.seq;
                 checked.batch.reports.push(dated);
+                sources.push(its);
             }
             Err(Refused { reason, detail }) => {
                 checked.refused.push(RefusedReport { seq, reason, detail });
             }
         }
     }
+    checked.read_sources(sources);
     Ok(checked)
 }
 
+impl Checked {
+    /// Decodes the sources of the newest report: of the others nothing is said but how many take part.
+    fn read_sources(&mut self, mut sources: Vec<lazy::Sources>) {
+        while let Some((mut dated, its)) = self.batch.reports.pop().zip(sources.pop()) {
+            match its.decode() {
+                Ok(its) => {
+                    dated.report.sources = its;
+                    return self.batch.reports.push(dated);
+                }
+                Err(error) => {
+                    let (seq, detail) = (dated.report.seq.0, error.to_string());
+                    self.refused.push(RefusedReport { seq, reason: Reason::Malformed, detail });
+                }
+            }
+        }
+    }
+}
+
 fn check_report(
-    wire: pb::Report,
+    wire: lazy::LazyReport,
     last: Seq,
     dating: Dating,
     received_at: Timestamp<Utc>,
-) -> Result<Dated, Refused> {
-    let report = Report::try_from(wire)
+) -> Result<(Dated, lazy::Sources), Refused> {
+    let (report, sources_used, sources) = wire
+        .head()
         .map_err(|error| Refused { reason: Reason::Malformed, detail: error.to_string() })?;
     if report.seq <= last {
         let detail = format!("seq {} does not follow {last}", report.seq);
@@ -146,7 +168,7 @@ fn check_report(
     };
     let ref_time = clamp(claimed, received_at);
     let by_age = matches!(dating, Dating::ByAge { .. }) && ref_time == claimed;
-    Ok(Dated { ref_time, by_age, report })
+    Ok((Dated { ref_time, by_age, report, sources_used }, sources))
 }
 
 /// Dates the reports anew by the time it is now, where a batch has waited beyond its partitions.

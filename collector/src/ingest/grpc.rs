@@ -115,13 +115,13 @@ impl Pieces {
                     // Not even an empty view: it would keep the connection's buffer.
                     self.rest = Bytes::new();
                 }
-                return decode(&whole).map(Some);
+                return decode(whole).map(Some);
             }
             let wanted = self.length(&self.part)?.unwrap_or(PREFIX);
             let more = self.rest.split_to((wanted - self.part.len()).min(self.rest.len()));
             self.part.extend_from_slice(&more);
             if self.length(&self.part)? == Some(self.part.len()) {
-                return decode(&std::mem::take(&mut self.part)).map(Some);
+                return decode(std::mem::take(&mut self.part).into()).map(Some);
             }
         }
         self.rest = Bytes::new();
@@ -146,10 +146,11 @@ impl Pieces {
     }
 }
 
-fn decode<M: Message + Default>(with_prefix: &[u8]) -> Result<Received<M>, Broken> {
-    let octets = &with_prefix[PREFIX..];
-    let message = M::decode(octets).map_err(|error| Broken::Malformed(error.to_string()))?;
-    Ok(Received { message, octets: octets.len() })
+fn decode<M: Message + Default>(with_prefix: Bytes) -> Result<Received<M>, Broken> {
+    let message = with_prefix.slice(PREFIX..);
+    let octets = message.len();
+    let message = M::decode(message).map_err(|error| Broken::Malformed(error.to_string()))?;
+    Ok(Received { message, octets })
 }
 
 /// What a client is answered on a stream.

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use fleet_proto::pb;
-use fleet_proto::pb::agent_message::Message as FromAgent;
 use fleet_proto::pb::collector_message::Message as ToAgent;
+use fleet_proto::{lazy, pb};
 use store::hosts::KnownHost;
 use timebase::{BootId, Timestamp, Utc};
 use tokio::sync::oneshot;
@@ -194,7 +193,7 @@ impl Session {
     }
 
     /// Reads a batch, if there is room for it and its time has come.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received<pb::Batch>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received<lazy::Batch>> {
         let room = self.queueing.is_none() && self.due.len() < PIPELINE;
         match self.reading {
             Reading::Since(_) if !room => self.reading = Reading::Blocked,
@@ -208,12 +207,12 @@ impl Session {
         if !matches!(self.reading, Reading::Since(_)) {
             return Poll::Pending;
         }
-        let ended = match ready!(self.incoming.poll_message::<pb::AgentMessage>(cx)) {
-            Ok(Some(Received { message, octets })) => match message.message {
-                Some(FromAgent::Batch(message)) => {
-                    return Poll::Ready(Received { message, octets });
+        let ended = match ready!(self.incoming.poll_message::<lazy::AgentMessage>(cx)) {
+            Ok(Some(Received { message, octets })) => match message.batch {
+                Some(message) => return Poll::Ready(Received { message, octets }),
+                None => {
+                    Err(self.agent.refuse(Reason::Protocol, "after Hello only batches are taken"))
                 }
-                _ => Err(self.agent.refuse(Reason::Protocol, "after Hello only batches are taken")),
             },
             Ok(None) => Ok(()),
             Err(broken) => Err(self.agent.broken(broken)),
@@ -223,7 +222,7 @@ impl Session {
     }
 
     /// Refuses the batch, or gives what can be stored of it to the writer.
-    fn take(&mut self, Received { message: wire, octets }: Received<pb::Batch>) {
+    fn take(&mut self, Received { message: wire, octets }: Received<lazy::Batch>) {
         let (now, received_at) = (Instant::now(), clock::now());
         let agent = &self.agent;
         agent.shared.metrics.batches.inc();
@@ -234,7 +233,7 @@ impl Session {
             let reason = reason.word().to_owned();
             Answer::Now(Box::new(pb::Refusal { batch: number, reason, detail, retry }))
         };
-        let first = wire.reports.first().map_or(0, |report| report.seq);
+        let first = wire.reports.first().map_or(0, |first| first.report.seq);
         let context =
             batch::Context { host: agent.key, boot: self.boot, max_batch: agent.shared.max_batch };
         if self

@@ -60,8 +60,10 @@ pub struct Dated {
     pub ref_time: Timestamp<Utc>,
     /// Whether its age says so; otherwise nothing may follow from `ref_time`.
     pub by_age: bool,
-    /// What the agent reported.
+    /// What the agent reported. Its sources are needed of the newest report of a batch alone.
     pub report: Report,
+    /// How many of its sources take part.
+    pub sources_used: usize,
 }
 
 /// What became of one batch.

@@ -35,6 +35,7 @@ impl Fleet {
                 ref_time,
                 by_age: true,
                 report: Report::try_from(wire).unwrap(),
+                sources_used: accepted.len(),
             }],
             witness: None,
         };

@@ -120,8 +120,12 @@ async fn the_engine_reports_what_is_relied_on() {
         let mut rest = &reports[..];
         while let Some(first) = rest.first() {
             let same = rest.iter().take(50).take_while(|r| r.boot == first.boot).count();
-            let dated =
-                |r: &SimReport| Dated { ref_time: r.at, by_age: true, report: r.report.clone() };
+            let dated = |r: &SimReport| Dated {
+                ref_time: r.at,
+                by_age: true,
+                report: r.report.clone(),
+                sources_used: r.report.sources.len(),
+            };
             let batch = Batch {
                 host: id,
                 boot: first.boot,

@@ -1,6 +1,7 @@
 //! Whatever arrives is a message, a refusal or a decoding error: never a panic.
 
 use fleet_proto::convert::{MAX_EVENTS, MAX_SOURCES, Refusal};
+use fleet_proto::lazy::LazyReport;
 use fleet_proto::pb;
 use proptest::prelude::*;
 use prost::Message;
@@ -50,6 +51,25 @@ fn impossible_fields_are_refused_by_name() {
     );
 }
 
+/// What is put off is the same once it is read, and re-encodes as it was.
+#[test]
+fn sources_read_later_are_the_same() {
+    let whole = example::report();
+    let octets = pb::Report::from(&whole).encode_to_vec();
+    let lazy = LazyReport::decode(&octets[..]).unwrap();
+    assert!(lazy.report.sources.is_empty());
+    assert_eq!(lazy.encoded_len(), octets.len());
+    assert_eq!(
+        pb::Report::decode(&lazy.encode_to_vec()[..]),
+        pb::Report::decode(&octets[..]),
+        "fields may come in another order"
+    );
+    let (mut head, used, sources) = lazy.head().unwrap();
+    assert_eq!(used, whole.sources.iter().filter(|s| s.verdict.takes_part()).count());
+    head.sources = sources.decode().unwrap();
+    assert_eq!(head, whole);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 256,
@@ -58,15 +78,18 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Mutated bytes of a real report never panic.
+    /// Mutated bytes of a real report never panic, and are the same read at once or in two steps.
     #[test]
     fn mutated_bytes_never_panic(at in 0usize..600, byte: u8, cut in 0usize..600) {
         let mut bytes = pb::Report::from(&example::report()).encode_to_vec();
         let at = at % bytes.len();
         bytes[at] = byte;
         bytes.truncate(bytes.len().saturating_sub(cut % 64));
-        if let Ok(wire) = pb::Report::decode(bytes.as_slice()) {
-            let _ = Report::try_from(wire);
-        }
+        let lazy = LazyReport::decode(bytes.as_slice());
+        let lazy = lazy.ok().and_then(|lazy| lazy.head().ok());
+        let lazy = lazy.and_then(|(head, _, sources)| Some(Report { sources: sources.decode().ok()?, ..head }));
+        let whole = pb::Report::decode(bytes.as_slice());
+        let whole = whole.ok().and_then(|wire| Report::try_from(wire).ok());
+        prop_assert_eq!(lazy, whole);
     }
 }

@@ -1,3 +1,6 @@
+use fleet_proto::pb;
+use prost::Message;
+
 use super::*;
 
 const BOOT: [u8; 16] = [7; 16];
@@ -23,6 +26,15 @@ fn report(seq: u64, raw_ns: i64) -> pb::Report {
 fn batch(reports: Vec<pb::Report>) -> pb::Batch {
     let boot_id = BOOT.to_vec();
     pb::Batch { boot_id, reports, sent_raw_ns: Some(SENT_RAW), ..pb::Batch::default() }
+}
+
+/// As it comes in.
+fn check(
+    wire: pb::Batch,
+    context: Context,
+    received_at: Timestamp<Utc>,
+) -> Result<Checked, Refused> {
+    super::check(lazy::Batch::decode(&wire.encode_to_vec()[..]).unwrap(), context, received_at)
 }
 
 fn refusals(wire: pb::Batch) -> Vec<(u64, Reason)> {
@@ -70,6 +82,37 @@ fn malformed_is_refused_alone() {
     let checked = check(batch(vec![bad, report(6, 1)]), context(), RECEIVED).unwrap();
     assert_eq!(checked.batch.reports.len(), 1);
     assert!(checked.refused[0].detail.contains("bounds"), "{:?}", checked.refused);
+}
+
+/// Proves that the sources of a batch's newest report are known, of the others how many take part; and that a newest
+/// one whose sources nobody can read leaves its place to the one before it.
+#[test]
+fn sources_of_the_newest() {
+    let source = |verdict: &str, detail: bool| pb::Source {
+        name: "ntp1".into(),
+        verdict: verdict.into(),
+        authentication: pb::Authentication::None.into(),
+        stamps: pb::StampKind::Kernel.into(),
+        detail: detail.then(|| {
+            let leap = pb::Leap::None.into();
+            pb::source::Detail::Ntp(pb::NtpDetail { leap, ..pb::NtpDetail::default() })
+        }),
+        ..pb::Source::default()
+    };
+    let with = |seq, sources| pb::Report { sources, ..report(seq, 1) };
+    let used = timebase::Verdict::Selected.word();
+    let older = with(5, vec![source(used, true), source("falseticker", true)]);
+    let newest = with(6, vec![source(used, true), source(used, true)]);
+    let unreadable = with(7, vec![source(used, false)]);
+    let unknown = with(8, vec![source("no verdict", true)]);
+
+    let checked = check(batch(vec![older, newest, unreadable]), context(), RECEIVED).unwrap();
+    let known: Vec<_> = checked.batch.reports.iter().map(|d| d.report.sources.len()).collect();
+    let counted: Vec<_> = checked.batch.reports.iter().map(|d| d.sources_used).collect();
+    assert_eq!((known, counted), (vec![0, 2], vec![1, 2]));
+    assert_eq!(checked.refused[0].seq, 7);
+    assert!(checked.refused[0].detail.contains("source detail"), "{:?}", checked.refused);
+    assert_eq!(refusals(batch(vec![unknown, report(9, 1)])), [(8, Reason::Malformed)]);
 }
 
 /// Proves that batches which can never be stored are refused as a whole, each with its reason.

@@ -95,7 +95,7 @@ fn row(data: &mut Vec<u8>, sample: &Fresh<'_>) {
     int4(data, sample.boot_no);
     int4(data, steps(report));
     int2(data, numbers::state_number(report.state));
-    int2(data, sources_used(report));
+    int2(data, i16::try_from(sample.dated.sources_used).unwrap_or(i16::MAX));
     // What does not fit is worth no more than what is not known.
     optional_int4(data, report.stray.map(Span::as_ns));
     optional_int4(data, Some(rate_margin(report)));
@@ -109,11 +109,6 @@ pub(super) fn offset(report: &Report) -> Option<Span> {
 /// As the column holds it.
 pub(super) fn steps(report: &Report) -> i32 {
     i32::try_from(report.steps).unwrap_or(i32::MAX)
-}
-
-fn sources_used(report: &Report) -> i16 {
-    let used = report.sources.iter().filter(|source| source.verdict.takes_part()).count();
-    i16::try_from(used).unwrap_or(i16::MAX)
 }
 
 /// How far the rate of the raw oscillator may be from `frequency_ppb`.
