@@ -102,7 +102,7 @@ impl Asker {
         for (name, span, (from, to)) in [
             ("history 1 h, raw", hour, raw),
             ("history 1 h, repacked", hour, repacked),
-            ("history 9 h, most samples", 9 * hour, whole(9 * hour)),
+            ("history 5 h, most samples", 5 * hour, whole(5 * hour)),
             ("history 24 h", 24 * hour, whole(24 * hour)),
             ("history 100 h, most minutes", 100 * hour, whole(24 * hour)),
             ("history 7 d", 7 * 24 * hour, whole(24 * hour)),

@@ -60,20 +60,34 @@ pub(super) async fn make_draft(
 }
 
 /// Writes our settings and who may come in; at every start, so that a newer version's apply.
-pub(super) fn write_settings(layout: &Layout) -> Result<(), PostgresError> {
+pub(super) async fn write_settings(
+    layout: &Layout,
+    binaries: &Binaries,
+) -> Result<(), PostgresError> {
     let main = layout.data.join("postgresql.conf");
     let text = std::fs::read_to_string(&main).map_err(PostgresError::file("cannot read", &main))?;
     const INCLUDE: &str = "include 'truechimer.conf'";
     if !text.contains(INCLUDE) {
         write(layout, "postgresql.conf", &format!("{text}\n{INCLUDE}\n"))?;
     }
-    write(layout, "truechimer.conf", &settings(layout))?;
+    // The built-in one costs the writers a pause at every checkpoint.
+    let compression =
+        if takes(layout, binaries, "wal_compression=lz4").await { "lz4" } else { "on" };
+    write(layout, "truechimer.conf", &settings(layout, compression))?;
     write(layout, "pg_hba.conf", &who_may_come_in(layout))?;
     write(layout, "pg_ident.conf", &identities(&layout.user))
 }
 
+/// Whether this build of the server knows the value of a setting.
+async fn takes(layout: &Layout, binaries: &Binaries, setting: &str) -> bool {
+    let mut postgres = process::as_user(layout, &binaries.program("postgres"));
+    let name = setting.split('=').next().unwrap_or(setting);
+    postgres.arg("-D").arg(&layout.data).args(["-c", setting, "-C", name]);
+    matches!(postgres.output().await, Ok(output) if output.status.success())
+}
+
 /// Durable above all (fsync stays on); the rest is for a machine with other work to do.
-fn settings(layout: &Layout) -> String {
+fn settings(layout: &Layout, compression: &str) -> String {
     let socket = layout.socket.display().to_string().replace('\'', "''");
     let address = layout.listen.map(|at| at.ip().to_string()).unwrap_or_default();
     let port = layout.port();
@@ -88,7 +102,7 @@ fn settings(layout: &Layout) -> String {
          # So many are kept for the collector, however many people ask.\n\
          superuser_reserved_connections = 24\n\
          shared_buffers = 192MB\n\
-         wal_compression = on\n\
+         wal_compression = {compression}\n\
          max_wal_size = 2GB\n\
          checkpoint_timeout = 15min\n\
          autovacuum_naptime = 15s\n\

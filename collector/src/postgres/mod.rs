@@ -165,7 +165,7 @@ impl Embedded {
         upgrade::finish(&layout)?;
         let binaries = binaries::find(bin, cluster::major(&layout)?, &layout.data)?;
         cluster::create_if_missing(&layout, &binaries).await?;
-        cluster::write_settings(&layout)?;
+        cluster::write_settings(&layout, &binaries).await?;
         let process = process::start_or_adopt(&layout, &binaries).await?;
         let options = layout.connect_options();
         store::ensure_database(&options, OWNER).await?;
@@ -216,6 +216,14 @@ pub fn socket(data_dir: &Path) -> Result<(PathBuf, u16), PostgresError> {
     let layout = Layout::existing(data_dir)?.map(Layout::into_running);
     let layout = layout.ok_or_else(|| PostgresError::file("cannot find", data_dir)(missing()))?;
     Ok((layout.socket.clone(), layout.port()))
+}
+
+/// Whether a cluster was ever made in `data_dir`.
+///
+/// # Errors
+/// It cannot be looked into.
+pub fn exists(data_dir: &Path) -> Result<bool, PostgresError> {
+    Ok(Layout::existing(data_dir)?.is_some())
 }
 
 /// How to reach the cluster of `data_dir` if another process serves it at this moment.

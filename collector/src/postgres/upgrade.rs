@@ -87,7 +87,7 @@ pub async fn upgrade(
 async fn empty(layout: &Layout, new: &Binaries) -> Result<Layout, PostgresError> {
     let data = cluster::make_draft(layout, new).await?;
     let drafted = Layout { data, ..layout.clone() };
-    cluster::write_settings(&drafted)?;
+    cluster::write_settings(&drafted, new).await?;
     Ok(drafted)
 }
 

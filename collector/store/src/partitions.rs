@@ -44,12 +44,23 @@ enum Unit {
 pub(crate) struct Partitioned {
     table: &'static str,
     unit: Unit,
+    /// Of each partition.
+    storage: &'static str,
 }
 
-pub(crate) const RAW: Partitioned = Partitioned { table: "sample", unit: Unit::Hour };
-pub(crate) const BLOCKS: Partitioned = Partitioned { table: "sample_block", unit: Unit::Day };
-pub(crate) const MINUTES: Partitioned = Partitioned { table: "rollup_minute", unit: Unit::Day };
-pub(crate) const HOURS: Partitioned = Partitioned { table: "rollup_hour", unit: Unit::Month };
+/// Filled within an hour and dropped some hours later: there is no use in marking its pages as visible to all, over
+/// and over as it grows, and little in drawing a sample of its rows for the planner each time it has grown by a tenth.
+pub(crate) const RAW: Partitioned = Partitioned {
+    table: "sample",
+    unit: Unit::Hour,
+    storage: "WITH (autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_scale_factor = 1)",
+};
+pub(crate) const BLOCKS: Partitioned =
+    Partitioned { table: "sample_block", unit: Unit::Day, storage: "" };
+pub(crate) const MINUTES: Partitioned =
+    Partitioned { table: "rollup_minute", unit: Unit::Day, storage: "" };
+pub(crate) const HOURS: Partitioned =
+    Partitioned { table: "rollup_hour", unit: Unit::Month, storage: "" };
 
 impl Store {
     /// Makes the partitions around `now` and drops what is older than `keep` says. Partitions that a long
@@ -212,8 +223,9 @@ impl Partitioned {
         at: DateTime,
         next: DateTime,
     ) -> Result<(), sqlx::Error> {
-        let (table, name) = (self.table, self.name(at));
-        let create = format!("CREATE TABLE store.{name} (LIKE store.{table} INCLUDING ALL)");
+        let (table, name, storage) = (self.table, self.name(at), self.storage);
+        let create =
+            format!("CREATE TABLE store.{name} (LIKE store.{table} INCLUDING ALL) {storage}");
         sqlx::query(AssertSqlSafe(create)).execute(&mut *connection).await?;
         let attach = format!(
             "ALTER TABLE store.{table} ATTACH PARTITION store.{name} FOR VALUES FROM ('{at}+00') TO ('{next}+00')"

@@ -325,7 +325,7 @@ async fn people_see_it() {
     }
     let unknown = sqlx::query("SELECT fleet.host_history('nobody', now() - interval '1 hour')");
     let error = unknown.execute(&mut *people).await.unwrap_err().to_string();
-    assert!(error.contains("no host is called nobody"), "{error}");
+    assert!(error.contains("no host \"nobody\""), "{error}");
     drop(people);
 
     let report = store.storage_report().await.unwrap();
