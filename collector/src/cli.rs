@@ -264,6 +264,9 @@ async fn restore(config: &Config, file: &Path) -> anyhow::Result<()> {
 
 /// Administration works beside a running server, and without one.
 async fn with_database(config: &Config, command: Command) -> anyhow::Result<()> {
+    if !command.may_begin() {
+        crate::database::must_exist(config)?;
+    }
     let database = Database::open_for_command(config).await?;
     let store = &database.store;
     let done = match command {
@@ -305,6 +308,20 @@ async fn with_database(config: &Config, command: Command) -> anyhow::Result<()> 
     done
 }
 
+impl Command {
+    /// Whether it may be the first word to a new database: where the data directory is mistyped, the others would
+    /// show an empty one, and leave it there.
+    fn may_begin(&self) -> bool {
+        matches!(
+            self,
+            Self::Migrate
+                | Self::User(UserCommand::Add { .. })
+                | Self::SqlUser(SqlUserCommand::Add { .. })
+                | Self::Token(TokenCommand::Create { .. })
+        )
+    }
+}
+
 impl Settings {
     /// Defaults, then the file, then the flags.
     fn effective(&self) -> anyhow::Result<Config> {
@@ -337,6 +354,25 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// Proves that what makes something may begin a database, and what looks or takes away may not.
+    #[test]
+    fn only_makers_begin() {
+        for (words, begins) in [
+            ("token create", true),
+            ("user add ada", true),
+            ("sql-user add ada", true),
+            ("migrate", true),
+            ("token list", false),
+            ("host list", false),
+            ("user passwd ada", false),
+            ("db status", false),
+            ("db backup file", false),
+        ] {
+            let words = std::iter::once("truechimer").chain(words.split(' '));
+            assert_eq!(Arguments::try_parse_from(words).unwrap().command.may_begin(), begins);
+        }
     }
 
     /// Proves that a flag wins over the file's value.

@@ -140,6 +140,22 @@ pub async fn migrate(store: &Store) -> anyhow::Result<()> {
     }
 }
 
+/// Refuses to begin a private cluster where there is none.
+///
+/// # Errors
+/// No URL is configured, and the data directory has no cluster.
+pub fn must_exist(config: &Config) -> anyhow::Result<()> {
+    let folder = config.data_dir();
+    if external(config)?.is_none() && !postgres::exists(&folder)? {
+        bail!(
+            "there is no database in {}: say where it is with --data-dir (or --database-url), or make one with \
+             `truechimer serve`",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
 /// How to reach the database that is configured; `None`: the private cluster.
 ///
 /// # Errors
