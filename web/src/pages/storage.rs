@@ -235,7 +235,7 @@ fn warnings(
             at.utc, at.ago
         ));
     }
-    if let Some(at) = behind(reaches("minutes"), 0.0) {
+    if let Some(at) = report.not_rolled_up_since {
         warnings.push(format!(
             "Samples are rolled up to {} only ({}). Charts read the samples themselves meanwhile. A collector \
              that runs makes it up; its log says what is in the way.",

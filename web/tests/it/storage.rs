@@ -92,6 +92,9 @@ async fn what_stands_still_is_said(pool: PgPool) {
          UPDATE store.host_state SET ref_time = now() - interval '3 h'",
     )
     .await;
+    let page = site.get("/storage").await;
+    assert!(!page.text.contains(late[1]), "of a new database: no sample waits");
+    data::sample(&pool, 1, 3_600.0, 0, None).await;
     site.get("/storage").await.says(&late);
 }
 

@@ -1,3 +1,4 @@
+use super::BEHIND;
 use crate::Store;
 use crate::pages::At;
 
@@ -11,6 +12,8 @@ pub struct StorageReport {
     /// Size of all tiers together once each is as old as it is kept; one whose growth is not known stays as
     /// it is.
     pub bytes_at_retention: Option<i64>,
+    /// Since when samples wait to be rolled up, where that is longer than rolling up takes.
+    pub not_rolled_up_since: Option<At>,
 }
 
 /// One tier, as in view `fleet.storage`.
@@ -37,12 +40,12 @@ pub struct TierSize {
 }
 
 impl StorageReport {
-    fn new(tiers: Vec<TierSize>) -> Self {
+    fn new(tiers: Vec<TierSize>, not_rolled_up_since: Option<At>) -> Self {
         let growth = tiers.iter().filter_map(|tier| tier.bytes_per_day);
         let bytes_per_day = growth.reduce(i64::saturating_add);
         let to_expect = tiers.iter().map(|tier| tier.bytes_at_retention.unwrap_or(tier.bytes));
         let bytes_at_retention = bytes_per_day.map(|_| to_expect.fold(0, i64::saturating_add));
-        Self { tiers, bytes_per_day, bytes_at_retention }
+        Self { tiers, bytes_per_day, bytes_at_retention, not_rolled_up_since }
     }
 
     /// Size of all tiers together.
@@ -69,10 +72,11 @@ impl Store {
             r#"SELECT s.tier AS "tier!", extract(epoch FROM s.keep)::float8 AS "keep_s!", s.bytes AS "bytes!",
                       s.partitions AS "partitions!", s.rows_estimate AS "rows_estimate!", s.bytes_per_day,
                       s.bytes_at_retention,
-                      CASE s.tier WHEN 'raw' THEN m.closed_until
-                                  WHEN 'samples' THEN greatest(p.oldest, m.samples_from)
-                                  WHEN 'minutes' THEN greatest(p.oldest, m.minutes_from)
-                                  WHEN 'hours' THEN p.oldest END AS "holds_from: At",
+                      CASE WHEN p.oldest IS NOT NULL THEN
+                          CASE s.tier WHEN 'raw' THEN greatest(p.oldest, m.closed_until)
+                                      WHEN 'samples' THEN greatest(p.oldest, m.samples_from)
+                                      WHEN 'minutes' THEN greatest(p.oldest, m.minutes_from)
+                                      WHEN 'hours' THEN p.oldest END END AS "holds_from: At",
                       CASE s.tier WHEN 'raw' THEN now() WHEN 'samples' THEN m.closed_until
                                   WHEN 'minutes' THEN m.minutes_until
                                   WHEN 'hours' THEN m.hours_until END AS "holds_until: At"
@@ -86,7 +90,19 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(StorageReport::new(tiers))
+        Ok(StorageReport::new(tiers, self.not_rolled_up_since().await?))
+    }
+
+    /// The marks of a new database lie before its first sample: only samples are late.
+    async fn not_rolled_up_since(&self) -> Result<Option<At>, sqlx::Error> {
+        let since = sqlx::query_scalar!(
+            r#"SELECT m.minutes_until AS "since: At" FROM store.tier_mark m
+               WHERE m.minutes_until < now() - make_interval(secs => $1)
+                 AND EXISTS (SELECT FROM store.sample s WHERE s.ref_time >= m.minutes_until
+                             AND s.ref_time < now() - make_interval(secs => $1))"#,
+            BEHIND.as_secs_f64()
+        );
+        since.fetch_optional(&self.pool).await
     }
 }
 
@@ -111,7 +127,8 @@ mod tests {
     /// Proves the forecast: the sum of the tiers, and when the disk is too small for what is to come.
     #[test]
     fn forecast() {
-        let growing = StorageReport::new(vec![tier(10_000, Some(1_000), 30), tier(500, None, 365)]);
+        let growing =
+            StorageReport::new(vec![tier(10_000, Some(1_000), 30), tier(500, None, 365)], None);
         assert_eq!(growing.bytes(), 10_500);
         assert_eq!(
             (growing.bytes_per_day, growing.bytes_at_retention),
@@ -119,9 +136,9 @@ mod tests {
         );
         assert_eq!(growing.days_until_full(20_000), None);
         assert_eq!(growing.days_until_full(5_000), Some(5.0));
-        let steady = StorageReport::new(vec![tier(30_000, Some(1_000), 30)]);
+        let steady = StorageReport::new(vec![tier(30_000, Some(1_000), 30)], None);
         assert_eq!(steady.days_until_full(0), None, "what retention drops makes room");
-        let young = StorageReport::new(vec![tier(10, None, 30)]);
+        let young = StorageReport::new(vec![tier(10, None, 30)], None);
         assert_eq!((young.bytes_at_retention, young.days_until_full(0)), (None, None));
     }
 }
