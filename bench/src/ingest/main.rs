@@ -47,8 +47,8 @@ struct Options {
     /// Hosts that send as fast as answers come.
     #[arg(long, value_name = "N", default_value_t = 4_000)]
     hosts: u32,
-    /// Batches of each of them that await their answers.
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    /// Batches of each of them that await their answers; the collector reads no more of one session.
+    #[arg(long, value_name = "N", default_value_t = 4)]
     pipeline: u32,
     /// How long these are measured.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]

@@ -23,8 +23,8 @@ pub(super) const QUEUE_BYTES: usize = 64 << 20;
 const ROOM_UNIT: usize = 1 << 10;
 /// Most batches that wait for one writer: more than hosts report within one linger.
 const QUEUE_BATCHES: usize = 8_192;
-/// Most reports in one transaction: beyond, a larger one costs latency and gains nothing.
-const MOST_REPORTS: usize = 20_000;
+/// Where so many reports wait, a transaction is cheap enough to begin at once.
+const ENOUGH_REPORTS: usize = 2_000;
 /// Listeners hear of new samples at most so often.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 /// The pause after a failure doubles from the first to the last of these.
@@ -135,7 +135,7 @@ impl Writer {
     /// Waits a little for more: a transaction costs the same for one report as for a hundred.
     async fn gather(&self, jobs: &mut mpsc::Receiver<Job>, taken: &mut Vec<Job>) {
         let deadline = Instant::now() + self.linger;
-        while reports(taken) < MOST_REPORTS {
+        while reports(taken) < ENOUGH_REPORTS {
             let more = jobs.recv_many(taken, QUEUE_BATCHES);
             if matches!(tokio::time::timeout_at(deadline, more).await, Ok(0) | Err(_)) {
                 return;
