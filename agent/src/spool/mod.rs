@@ -37,6 +37,9 @@ use segment::{Segment, Writer};
 const SEGMENT_BYTES: u64 = 1 << 20;
 /// A spool has room for at least this many segments, so that dropping one loses a part only.
 const LEAST_SEGMENTS: u64 = 4;
+/// A disk that does not give back what it holds is asked again so often, once for each report that is made: ten minutes
+/// at ten seconds.
+const READ_TRIES: u32 = 60;
 /// Most reports kept in memory while the disk refuses to write: an hour at ten seconds.
 const MEMORY_REPORTS: usize = 360;
 
@@ -110,6 +113,8 @@ pub struct Spool {
     /// Reports not on disk: for a moment, or for as long as the disk refuses.
     memory: VecDeque<pb::Report>,
     failing: bool,
+    /// How often in a row the oldest reports could not be read.
+    failed_reads: u32,
     cursor: Cursor,
     dropped: Arc<AtomicU64>,
     metrics: SpoolMetrics,
@@ -159,6 +164,7 @@ impl Spool {
             writer: None,
             memory: VecDeque::new(),
             failing: false,
+            failed_reads: 0,
             cursor,
             dropped: Arc::default(),
             metrics: SpoolMetrics::default(),
@@ -306,11 +312,20 @@ impl Backlog for Spool {
         while let Some(segment) = self.segments.iter_mut().find(|segment| segment.pending() > 0) {
             match segment.read(max) {
                 Ok(reports) if !reports.is_empty() => {
+                    self.failed_reads = 0;
                     return Some(PendingBatch { boot: segment.boot(), reports });
                 }
                 Ok(_) => {}
-                Err(failure) => warn!("cannot read {}: {failure}", segment.path().display()),
+                Err(failure) => {
+                    warn!("cannot read {}: {failure}", segment.path().display());
+                    self.failed_reads += 1;
+                    // What came later must not be sent before it.
+                    if may_pass(&failure) && self.failed_reads < READ_TRIES {
+                        return None;
+                    }
+                }
             }
+            self.failed_reads = 0;
             // What was written and synced cannot be read back: nothing of it can be saved.
             let lost = segment.forget_all();
             self.count_dropped(lost);
@@ -338,6 +353,13 @@ impl Backlog for Spool {
         }
         self.measure();
     }
+}
+
+/// Whether the same file may be read another time: too many open files, no memory, a disk that is away. Not one that is
+/// gone or cut short.
+fn may_pass(failure: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    !matches!(failure.kind(), NotFound | UnexpectedEof | InvalidData)
 }
 
 #[cfg(test)]

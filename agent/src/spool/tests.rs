@@ -49,6 +49,39 @@ fn pending(spool: &mut Spool) -> Vec<u64> {
     batch.map_or(Vec::new(), |batch| batch.reports.iter().map(|report| report.seq).collect())
 }
 
+/// Proves that reports whose file cannot be read for a while are sent later and not given up, nor passed by newer ones;
+/// and that they are in the end, where nothing ever comes back.
+#[test]
+fn a_passing_read_error_loses_nothing() {
+    let scratch = Scratch::new("read-error");
+    let mut spool = scratch.open(BOOT);
+    spool.append((1..=3).map(report));
+    let (file, aside) = (scratch.segments().remove(0), scratch.0.join("aside"));
+    let hide = || {
+        fs::rename(&file, &aside).unwrap();
+        // Opening a folder succeeds, reading it does not: EISDIR, as root, too.
+        fs::create_dir(&file).unwrap();
+    };
+    let show = || {
+        fs::remove_dir(&file).unwrap();
+        fs::rename(&aside, &file).unwrap();
+    };
+    hide();
+    for _ in 1..READ_TRIES {
+        assert!(spool.next_batch(usize::MAX).is_none());
+    }
+    show();
+    assert_eq!(pending(&mut spool), [1, 2, 3]);
+    hide();
+    for _ in 1..READ_TRIES {
+        assert!(spool.next_batch(usize::MAX).is_none());
+    }
+    assert_eq!(spool.metrics().dropped.get(), 0);
+    assert!(spool.next_batch(usize::MAX).is_none());
+    assert_eq!((spool.pending(), spool.metrics().dropped.get()), (0, 3));
+    show();
+}
+
 /// Proves that reports come back in order, stay until acknowledged, and are gone then, across
 /// restarts without a goodbye.
 #[test]
