@@ -193,3 +193,42 @@ async fn slow_reader() {
     Good::start(&world).await.goes_on().await;
     world.stop().await;
 }
+
+/// Proves that a report which the database refuses is refused alone, with its seq, however many were written with it; and
+/// that a host whose rows the database cannot read is told to come again, and holds up nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_refuses_is_refused_alone() {
+    let mut world = World::start().await;
+    let mut good = Good::start(&world).await;
+    good.goes_on().await;
+    let mut session = Agent::enrol(&world, "bad").await.session().await;
+    let sql = world.sql().await;
+    let run = async |query: &'static str| sqlx::raw_sql(query).execute(&sql).await.unwrap();
+    run("ALTER TABLE store.sample ADD CHECK (seq <> 13)").await;
+    session.send((11..=15).map(report).collect()).await;
+    let ack = session.ack().await;
+    let refused: Vec<_> = ack.refused.iter().map(|r| (r.seq, r.reason.as_str())).collect();
+    assert_eq!((ack.seq, refused), (15, vec![(13, "unstorable")]));
+    let stored = "SELECT count(*) FROM store.sample WHERE seq BETWEEN 11 AND 15";
+    assert_eq!(world.number(stored).await, 4);
+    good.goes_on().await;
+    counted(&world, "bad", "unstorable").await;
+
+    run("CREATE FUNCTION store.damage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF (SELECT name FROM store.host h WHERE h.host_id = NEW.host_id) = 'bad' THEN
+                     RAISE 'invalid page' USING ERRCODE = 'XX001';
+                 END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER damage BEFORE UPDATE ON store.host_state FOR EACH ROW
+                 EXECUTE FUNCTION store.damage()")
+    .await;
+    session.send(vec![report(16)]).await;
+    let refusal = session.refusal().await;
+    assert_eq!((refusal.reason.as_str(), refusal.retry), ("unstorable", true));
+    good.goes_on().await;
+    run("DROP TRIGGER damage ON store.host_state").await;
+    session.send(vec![report(16)]).await;
+    assert_eq!(session.ack().await.seq, 16);
+    world.stop().await;
+}
