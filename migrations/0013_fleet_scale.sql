@@ -31,6 +31,11 @@ BEGIN
     CREATE INDEX host_by_service ON store.host (service);
 END $$;
 
+-- Old ones are dropped by their time alone.
+DO $$
+BEGIN
+    CREATE INDEX event_by_age ON store.event USING brin (ref_time) WITH (pages_per_range = 32);
+END $$;
 -- Each of these rows is rewritten every few seconds, and what the planner knows of them changes little: it is looked
 -- at anew after 20 rewrites of each, not after a tenth of one.
 DO $$

@@ -80,9 +80,6 @@ impl Housekeeper {
         } else if let Err(error) = self.store.drop_packed().await {
             tracing::error!(%error, "cannot drop packed hours; will try again");
         }
-        if let Err(error) = self.store.prune_epochs(now, self.keep.samples).await {
-            tracing::error!(%error, "cannot drop old clock epochs; will try again");
-        }
         match self.store.prune_log_lines(now, self.keep.log_lines).await {
             Ok(0) => {}
             Ok(dropped) => tracing::info!(dropped, "old log lines"),
@@ -140,6 +137,9 @@ impl Housekeeper {
         match self.store.maintain_partitions(now, &self.keep.tiers()).await {
             Ok(done) => tracing::info!(made = done.made, dropped = done.dropped, "partitions"),
             Err(error) => tracing::error!(%error, "cannot maintain partitions; will try again"),
+        }
+        if let Err(error) = self.store.prune_epochs(now, self.keep.samples).await {
+            tracing::error!(%error, "cannot drop old clock epochs; will try again");
         }
         match self.store.prune_alerts(now, self.keep.alerts).await {
             Ok(0) => {}

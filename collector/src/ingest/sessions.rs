@@ -151,7 +151,7 @@ impl Sessions {
                 Ok(void) => self.cut(&void),
                 Err(error) => tracing::warn!(%error, "cannot look for revoked credentials"),
             }
-            pause = every.max(asked.elapsed() * WATCHING_SHARE);
+            pause = pause_after(asked.elapsed(), every);
         }
     }
 
@@ -173,6 +173,11 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Until credentials are looked for again, when it took so long.
+fn pause_after(took: Duration, every: Duration) -> Duration {
+    every.max(took * WATCHING_SHARE)
 }
 
 impl Seat {
@@ -254,6 +259,15 @@ mod tests {
         assert_eq!(cut(&before[0]), Some(Cut::Stopping));
         assert_eq!(cut(&before[1]), Some(Cut::Revoked));
         assert_eq!(cut(&after), Some(Cut::Stopping));
+    }
+
+    /// Proves that looking for revoked credentials is as often as it is configured where it is quick, and a fiftieth of
+    /// the time where it is not.
+    #[test]
+    fn watching_is_paced() {
+        let (ms, every) = (Duration::from_millis, Duration::from_secs(2));
+        assert_eq!(pause_after(ms(3), every), every);
+        assert_eq!(pause_after(ms(300), every), Duration::from_secs(15));
     }
 
     /// Proves that all sessions of a host draw on one quota, and a new one brings no new burst.
