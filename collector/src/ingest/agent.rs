@@ -97,31 +97,20 @@ impl Agent {
         outcome: Outcome,
     ) -> ToAgent {
         match outcome {
-            Outcome::Stored { stored, unstorable } => {
-                let unstorable = unstorable.into_iter().map(|seq| {
-                    let detail = format!("seq {seq}: the database refuses its row");
-                    self.count(Reason::Unstorable, &detail);
-                    RefusedReport { seq, reason: Reason::Unstorable, detail }
-                });
-                ToAgent::Ack(pb::Ack {
-                    batch,
-                    seq: stored.last_seq.0,
-                    t2_ns: t2.as_ns(),
-                    t3_ns: clock::now().as_ns(),
-                    refused: refused.into_iter().chain(unstorable).map(report_refusal).collect(),
-                })
-            }
-            Outcome::Unstorable => self.unstorable(batch, "the database refuses its rows", false),
-            Outcome::Later => {
-                self.unstorable(batch, "the database cannot read what it has of this host", true)
+            Outcome::Stored(stored) => ToAgent::Ack(pb::Ack {
+                batch,
+                seq: stored.last_seq.0,
+                t2_ns: t2.as_ns(),
+                t3_ns: clock::now().as_ns(),
+                refused: refused.into_iter().map(report_refusal).collect(),
+            }),
+            Outcome::Unstorable => {
+                let detail = "the database refuses its rows".to_owned();
+                self.count(Reason::Unstorable, &detail);
+                let reason = Reason::Unstorable.word().to_owned();
+                ToAgent::Refusal(pb::Refusal { batch, reason, detail, retry: false })
             }
         }
-    }
-
-    fn unstorable(&self, batch: u64, detail: &str, retry: bool) -> ToAgent {
-        self.count(Reason::Unstorable, detail);
-        let reason = Reason::Unstorable.word().to_owned();
-        ToAgent::Refusal(pb::Refusal { batch, reason, detail: detail.to_owned(), retry })
     }
 
     /// The end of a session that is cut off.

@@ -32,14 +32,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What became of a batch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome {
-    /// Committed, but for these reports: the database refuses each of them, alone, and always will.
-    Stored { stored: Stored, unstorable: Vec<u64> },
-    /// The database refuses every report of it.
+    /// Committed.
+    Stored(Stored),
+    /// The database refuses it, alone, and always will.
     Unstorable,
-    /// The database cannot read what it has of this host. Others are not held up by that.
-    Later,
 }
 
 /// A batch on its way into the database.
@@ -163,110 +161,57 @@ impl Writer {
         }
     }
 
-    /// Writes until it succeeds; what the database refuses for itself is set apart. Hosts that are new here have a
-    /// transaction of their own, for those that are known are cheaper without them.
+    /// Writes until it succeeds; a batch that the database refuses for itself is set apart. Hosts that are new here
+    /// have a transaction of their own, for those that are known are cheaper without them.
     async fn write(&mut self, jobs: Vec<Job>, announcements: &mut Announcements) {
         let (known, others): (Vec<_>, Vec<_>) =
             jobs.into_iter().partition(|job| self.memory.expects(&job.batch));
         let mut parts = vec![others, known];
         parts.retain(|part| !part.is_empty());
+        let mut pause = FIRST_PAUSE;
         while let Some(part) = parts.pop() {
-            let (mut batches, waiting) = split(part);
-            match self.persist(&mut batches, announcements).await {
-                None => return,
-                Some(Ok(stored)) => {
+            let (batches, waiting) = split(part);
+            let error = match self.try_write(&batches, announcements).await {
+                Ok(stored) => {
                     for ((reply, _room), stored) in waiting.into_iter().zip(stored) {
                         // A session that is gone asks again when it is back.
-                        let _ = reply.send(Outcome::Stored { stored, unstorable: Vec::new() });
+                        let _ = reply.send(Outcome::Stored(stored));
                     }
+                    pause = FIRST_PAUSE;
+                    continue;
                 }
-                Some(Err(_)) if batches.len() > 1 => {
-                    // One of them is at fault: halve until it is alone, in the order they came.
-                    let mut jobs = join(batches, waiting);
-                    parts.push(jobs.split_off(jobs.len() / 2));
-                    parts.push(jobs);
-                }
-                Some(Err(error)) => {
-                    for Job { batch, reply, .. } in join(batches, waiting) {
-                        let outcome = if store::is_damaged(&error) {
-                            let host = batch.host;
-                            tracing::error!(%error, host.key = host, "the database is damaged");
-                            Some(Outcome::Later)
-                        } else {
-                            self.write_singly(batch, announcements).await
-                        };
-                        let Some(outcome) = outcome else { return };
-                        let _ = reply.send(outcome);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The reports of a batch that the database refuses, one by one. `None`: given up.
-    async fn write_singly(
-        &mut self,
-        mut batch: Batch,
-        announcements: &mut Announcements,
-    ) -> Option<Outcome> {
-        let reports = std::mem::take(&mut batch.reports);
-        let mut all: Option<Stored> = None;
-        let mut unstorable = Vec::new();
-        for dated in reports {
-            let seq = dated.report.seq.0;
-            let mut one = [Batch { reports: vec![dated], ..batch.clone() }];
-            match self.persist(&mut one, announcements).await? {
-                Ok(stored) => {
-                    for one in stored {
-                        let before = all.map_or((0, 0), |all| (all.rows, all.duplicates));
-                        let (rows, duplicates) = (before.0 + one.rows, before.1 + one.duplicates);
-                        all = Some(Stored { rows, duplicates, ..one });
-                    }
-                }
-                Err(error) if store::is_damaged(&error) => return Some(Outcome::Later),
-                Err(error) => {
-                    tracing::error!(%error, host.key = batch.host, seq, "the database refuses a report");
-                    unstorable.push(seq);
-                }
-            }
-        }
-        Some(all.map_or(Outcome::Unstorable, |stored| Outcome::Stored { stored, unstorable }))
-    }
-
-    /// Writes until it succeeds, or the database refuses these rows for what they are. `None`: given up.
-    async fn persist(
-        &mut self,
-        batches: &mut [Batch],
-        announcements: &mut Announcements,
-    ) -> Option<Result<Vec<Stored>, sqlx::Error>> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let error = match self.try_write(batches, announcements).await {
-                Ok(stored) => return Some(Ok(stored)),
                 Err(error) => error,
             };
             self.metrics.write_failures.inc();
+            let mut jobs = join(batches, waiting);
             if store::partitions::missing(&error) {
-                self.make_partitions(batches).await;
+                self.make_partitions(&mut jobs).await;
             }
-            if store::is_permanent(&error) || store::is_damaged(&error) {
-                return Some(Err(error));
+            if !store::is_permanent(&error) {
+                tracing::warn!(%error, batches = jobs.len(), "cannot store; trying again");
+                parts.push(jobs);
+                tokio::select! {
+                    () = self.give_up.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(LAST_PAUSE);
+            } else if jobs.len() > 1 {
+                // One of them is at fault: halve until it is alone, in the order they came.
+                parts.push(jobs.split_off(jobs.len() / 2));
+                parts.push(jobs);
+            } else if let Some(job) = jobs.pop() {
+                tracing::error!(%error, host.key = job.batch.host, "the database refuses a batch");
+                let _ = job.reply.send(Outcome::Unstorable);
             }
-            tracing::warn!(%error, batches = batches.len(), "cannot store; trying again");
-            tokio::select! {
-                () = self.give_up.cancelled() => return None,
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 
     /// Housekeeping comes every hour of a clock that stands still in a suspended machine; the database
     /// may have been away for days, and the batches have waited as long.
-    async fn make_partitions(&self, batches: &mut [Batch]) {
+    async fn make_partitions(&self, jobs: &mut [Job]) {
         let now = clock::now();
-        for batch in batches {
-            batch::clamp_to(batch, now);
+        for job in jobs {
+            batch::clamp_to(&mut job.batch, now);
         }
         match self.store.make_partitions(now).await {
             Ok(made) => tracing::warn!(made, "made partitions that were missing"),

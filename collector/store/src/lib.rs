@@ -136,10 +136,3 @@ pub fn is_permanent(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|c| c.starts_with("22") || c.starts_with("23")) && !partitions::missing(error)
 }
-
-/// Whether the database cannot read rows or index entries that it must (SQLSTATE class XX): until somebody mends it, the
-/// same is in vain for the same hosts, and only for these.
-pub fn is_damaged(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|c| c == "XX001" || c == "XX002")
-}
