@@ -46,10 +46,6 @@ DO $$
 BEGIN
     ALTER TABLE store.source_state SET (autovacuum_vacuum_scale_factor = 0.2, autovacuum_analyze_scale_factor = 20);
 END $$;
-DO $$
-BEGIN
-    ALTER TABLE store.boot SET (autovacuum_analyze_scale_factor = 20);
-END $$;
 
 -- By index: a comparison with the text of every host_uuid reads every host.
 CREATE OR REPLACE FUNCTION store.host_of(host text) RETURNS int8 LANGUAGE plpgsql STABLE AS $$
@@ -84,7 +80,7 @@ BEGIN
            h.gap_ms * interval '1 ms', h.sources_min, h.boot_no, h.steps
     FROM store.history(id, since, until, s) h;
 END $$;
-COMMENT ON FUNCTION fleet.host_history(text, timestamptz, timestamptz, int4) IS 'A host (name, or uuid as text) over time in about so many buckets, or half as many, oldest first; one row per bucket and clock epoch. It is taken from samples, minutes or hours as the span needs; tier says which: raw, repacked, minute, hour. Extremes are kept: lo_ns is the least, hi_ns the greatest and widest_ns the widest of all samples of the bucket, worst_state the worst, offset_ns the newest estimate, longest_gap the longest time without a sample that ended in the bucket.';
+COMMENT ON FUNCTION fleet.host_history(text, timestamptz, timestamptz, int4) IS 'A host (name, or uuid as text) over time in about so many buckets, or fewer where a tier is coarser (half as many, beyond 100 hours a sixth at least), oldest first; one row per bucket and clock epoch. It is taken from samples, minutes or hours as the span needs; tier says which: raw, repacked, minute, hour. Extremes are kept: lo_ns is the least, hi_ns the greatest and widest_ns the widest of all samples of the bucket, worst_state the worst, offset_ns the newest estimate, longest_gap the longest time without a sample that ended in the bucket.';
 
 -- Where a year is ----------------------------------------------------------------------------------
 

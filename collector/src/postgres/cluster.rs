@@ -67,13 +67,16 @@ pub(super) async fn write_settings(
     let main = layout.data.join("postgresql.conf");
     let text = std::fs::read_to_string(&main).map_err(PostgresError::file("cannot read", &main))?;
     const INCLUDE: &str = "include 'truechimer.conf'";
+    // First what every build understands: it is asked below, and would not answer if what it includes were missing, or
+    // were what another build wrote.
+    write(layout, "truechimer.conf", &settings(layout, "on"))?;
     if !text.contains(INCLUDE) {
         write(layout, "postgresql.conf", &format!("{text}\n{INCLUDE}\n"))?;
     }
-    // The built-in one costs the writers a pause at every checkpoint.
-    let compression =
-        if takes(layout, binaries, "wal_compression=lz4").await { "lz4" } else { "on" };
-    write(layout, "truechimer.conf", &settings(layout, compression))?;
+    // The built-in compression costs the writers a pause at every checkpoint.
+    if takes(layout, binaries, "wal_compression=lz4").await {
+        write(layout, "truechimer.conf", &settings(layout, "lz4"))?;
+    }
     write(layout, "pg_hba.conf", &who_may_come_in(layout))?;
     write(layout, "pg_ident.conf", &identities(&layout.user))
 }

@@ -218,12 +218,13 @@ pub fn socket(data_dir: &Path) -> Result<(PathBuf, u16), PostgresError> {
     Ok((layout.socket.clone(), layout.port()))
 }
 
-/// Whether a cluster was ever made in `data_dir`.
+/// Whether `data_dir` has a cluster, or one whose upgrade is to be finished.
 ///
 /// # Errors
-/// It cannot be looked into.
+/// Its files cannot be read.
 pub fn exists(data_dir: &Path) -> Result<bool, PostgresError> {
-    Ok(Layout::existing(data_dir)?.is_some())
+    let Some(layout) = Layout::existing(data_dir)? else { return Ok(false) };
+    Ok(upgrade::is_unfinished(&layout) || cluster::major(&layout)?.is_some())
 }
 
 /// How to reach the cluster of `data_dir` if another process serves it at this moment.

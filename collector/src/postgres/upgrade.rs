@@ -91,6 +91,11 @@ async fn empty(layout: &Layout, new: &Binaries) -> Result<Layout, PostgresError>
     Ok(drafted)
 }
 
+/// Whether an upgrade was killed between its renames.
+pub(super) fn is_unfinished(layout: &Layout) -> bool {
+    layout.folder.join(WHOLE).exists()
+}
+
 /// Ends an upgrade that was killed between its renames.
 pub(super) fn finish(layout: &Layout) -> Result<(), PostgresError> {
     let whole = layout.folder.join(WHOLE);

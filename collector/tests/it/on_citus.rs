@@ -188,6 +188,8 @@ async fn answers_are_those_of_plain_postgres() {
 
 /// What readers may have of schema store, where they need a right on what the views read.
 async fn readers_see_no_more(pool: &PgPool) {
+    // What the page and `db status` ask, as the owner.
+    Store::from_pool(pool.clone()).storage_report().await.unwrap();
     let mut reader = pool.acquire().await.unwrap();
     let mut tx = reader.begin().await.unwrap();
     sqlx::query("SET LOCAL ROLE fleet_reader").execute(&mut *tx).await.unwrap();
