@@ -37,8 +37,8 @@ use segment::{Segment, Writer};
 const SEGMENT_BYTES: u64 = 1 << 20;
 /// A spool has room for at least this many segments, so that dropping one loses a part only.
 const LEAST_SEGMENTS: u64 = 4;
-/// A disk that does not give back what it holds is asked again so often, once for each report that is made: ten minutes
-/// at ten seconds.
+/// A disk that does not give back what it holds is asked again so often: with each report that is made, and when a
+/// session begins.
 const READ_TRIES: u32 = 60;
 /// Most reports kept in memory while the disk refuses to write: an hour at ten seconds.
 const MEMORY_REPORTS: usize = 360;
