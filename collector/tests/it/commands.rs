@@ -133,3 +133,14 @@ async fn effective_settings_are_a_file() {
     let (_, second, _) = output(crate::support::truechimer(dir.path(), &words)).await;
     assert_eq!(first, second);
 }
+
+/// Proves that a command that only looks refuses a folder without a database, says what to do, and leaves nothing there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistyped_folder_stays_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("mistyped");
+    let output = crate::support::truechimer(&folder, &["db", "status"]).output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("--data-dir"), "{said}");
+    assert!(!folder.exists());
+}

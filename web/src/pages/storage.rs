@@ -14,7 +14,7 @@ use crate::{Error, WebState};
 
 /// Refusals shown at once, those that go on first.
 const REFUSALS_SHOWN: usize = 100;
-/// Rollups are made within four minutes, hours repacked within minutes of their turn. By so much more, something
+/// Samples come every few seconds, hours are repacked within minutes of their turn. By so much more, something
 /// is wrong.
 const LATE_S: f64 = 900.0;
 const HOUR_S: f64 = 3_600.0;
