@@ -57,12 +57,16 @@ CREATE TABLE store.epoch (
     first_host_ns  int8 NOT NULL,
     first_raw_ns   int8 NOT NULL,
     first_seq      int8 NOT NULL,
+    by_age         bool,                      -- first_ref_time follows from the sample's age; otherwise it is what a
+                                              -- clock showed, or as near as there was room. Null: not noted
+    filed_since    timestamptz,               -- none of its samples is filed before that, give or take some
+                                              -- minutes. Null: not noted
     PRIMARY KEY (host_id, boot_no, steps)
 );
 
 SELECT store.distribute('epoch');
 
-INSERT INTO store.epoch
+INSERT INTO store.epoch (host_id, boot_no, steps, first_ref_time, first_host_ns, first_raw_ns, first_seq)
 SELECT DISTINCT ON (host_id, boot_no, steps) host_id, boot_no, steps, ref_time, host_ns, raw_ns, seq
 FROM store.sample ORDER BY host_id, boot_no, steps, seq;
 

@@ -18,40 +18,6 @@ CREATE TABLE store.tier_mark (
 INSERT INTO store.tier_mark DEFAULT VALUES;
 SELECT store.replicate('tier_mark');
 
--- For writers of samples: the marks hold until the transaction ends. plpgsql, because each of its statements has
--- a snapshot of its own: the marks are read when the lock is held, not before.
-CREATE FUNCTION store.marks_for_writing() RETURNS store.tier_mark LANGUAGE plpgsql VOLATILE AS $$
-DECLARE mark store.tier_mark;
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared(8390321640741431633);
-    SELECT m.* INTO mark FROM store.tier_mark m;
-    RETURN mark;
-END $$;
-
--- For writers too: the watermarks of boots that are known, theirs until the transaction ends. Citus locks no rows
--- of several shards at once; there, writers hold the groups that their hosts are in, in order, on the coordinator
--- that all collectors are connected to.
-CREATE FUNCTION store.boots_for_writing(hosts int8[], boots uuid[])
-RETURNS TABLE (host_id int8, boot_id uuid, boot_no int4, last_seq int8, steps int4)
-LANGUAGE plpgsql VOLATILE AS $$
-#variable_conflict use_column
-BEGIN
-    IF NOT store.on_citus() THEN
-        RETURN QUERY
-        SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq, b.steps
-        FROM store.boot b JOIN unnest(hosts, boots) AS k(host_id, boot_id) USING (host_id, boot_id)
-        ORDER BY b.host_id, b.boot_id FOR NO KEY UPDATE OF b;
-        RETURN;
-    END IF;
-    -- A boot that is new is numbered in its host's row, which is on every node: no parallel work beside that.
-    PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
-    PERFORM pg_advisory_xact_lock(1953656425, g.number)
-    FROM (SELECT DISTINCT (h % 64)::int4 AS number FROM unnest(hosts) h ORDER BY 1) g;
-    RETURN QUERY
-    SELECT b.host_id, b.boot_id, b.boot_no, b.last_seq, b.steps
-    FROM store.boot b JOIN unnest(hosts, boots) AS k(host_id, boot_id) USING (host_id, boot_id);
-END $$;
-
 -- The rollup of a minute finds its rows by time.
 DO $$  -- alone: Citus takes no string of several commands with an index of a distributed table among them
 BEGIN
@@ -126,6 +92,9 @@ BEGIN
     END LOOP;
 END $$;
 
+-- They, as functions hand them on.
+CREATE TYPE store.block_head AS (w int4[], base int8[], slope int8[], present int4[], at int4[]);
+
 -- One value, less what other columns tell of it. A line over the raw clock is in units of 2^20 ns, its slope
 -- has 22 binary places.
 CREATE FUNCTION store.block_value(data bit varying, w int4, base int8, slope int8, present int4, at int4, k int4,
@@ -136,63 +105,89 @@ RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
                      + CASE WHEN slope = 0 THEN 0 ELSE slope * ((raw - first_raw) >> 20) >> 22 END END
 $$;
 
-CREATE FUNCTION store.block_samples(block store.block_row, first int4 DEFAULT 0, last int4 DEFAULT NULL)
+-- As ref_time is packed: µs since 2000. Samples are of this age; infinity is far enough.
+CREATE FUNCTION store.block_us(at timestamptz) RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN isfinite(at) THEN (extract(epoch FROM at) * 1000000)::int8 - 946684800000000
+                WHEN at > '2000-01-01 00:00:00+00' THEN 9223372036854775807 ELSE -9223372036854775807 END
+$$;
+
+-- The samples in these places of a block, as far as since <= ref_time < until. It is planned once: the heads differ from
+-- block to block, and to plan for each what they leave out takes as long as to unpack an hour.
+CREATE FUNCTION store.block_samples(
+    block store.block_row, first int4 DEFAULT 0, last int4 DEFAULT NULL,
+    since timestamptz DEFAULT '-infinity', until timestamptz DEFAULT 'infinity')
 RETURNS SETOF store.sample_row LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 360
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$  -- fleet.samples calls it for its reader
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$  -- fleet.samples calls it for its reader
 DECLARE
     -- A copy in memory: every use of the stored one would fetch it anew.
     d bit varying := block.data || B'';
     w int4[]; b int8[]; s int8[]; p int4[]; a int4[];
+    of_host int8 := block.host_id; of_boot int4 := block.boot_no; of_step int4 := block.steps;
     seq0 int8 := block.first_seq; raw0 int8 := block.first_raw_ns;
+    from_k int4 := greatest(first, 0); to_k int4 := least(coalesce(last, block.n - 1), block.n - 1);
+    from_us int8 := store.block_us(since); until_us int8 := store.block_us(until);
 BEGIN
     SELECT h.w, h.base, h.slope, h.present, h.at INTO w, b, s, p, a FROM store.block_heads(d, block.n) h;
     RETURN QUERY
     -- OFFSET 0 keeps the steps apart: each value is computed once. Width 64: the value as it is.
-    SELECT block.host_id,
+    SELECT of_host,
            timestamptz '2000-01-01 00:00:00+00' + (v.ref / 86400000000) * interval '24 hours'
                + (v.ref % 86400000000) * interval '1 microsecond',
            v.seq, v.host, v.raw, v.lo,
-           CASE WHEN w[7] = 64 OR v.hi_rest IS NULL THEN v.hi_rest
+           CASE WHEN v.w7 = 64 OR v.hi_rest IS NULL THEN v.hi_rest
                 ELSE (2 * coalesce(v.off, 0) - coalesce(v.lo, 0)) + v.hi_rest END,
-           v.off, v.sigma, v.freq, block.boot_no, block.steps, v.state::int2, v.used::int2,
+           v.off, v.sigma, v.freq, of_boot, of_step, v.state::int2, v.used::int2,
            v.stray::int4, v.margin::int4
     FROM (
-        SELECT q.seq, q.raw,
-               CASE WHEN w[3] = 64 THEN 0 ELSE q.raw END
-                   + store.block_value(d, w[3], b[3], s[3], p[3], a[3], q.k, q.raw, raw0) AS host,
-               CASE WHEN w[4] = 64 THEN 0 ELSE q.raw / 1000 END
-                   + store.block_value(d, w[4], b[4], s[4], p[4], a[4], q.k, q.raw, raw0) AS ref,
-               q.off,
-               CASE WHEN w[6] = 64 THEN q.lo_rest ELSE coalesce(q.off, 0) - q.lo_rest END AS lo,
-               store.block_value(d, w[7], b[7], s[7], p[7], a[7], q.k, q.raw, raw0) AS hi_rest,
-               store.block_value(d, w[8], b[8], s[8], p[8], a[8], q.k, q.raw, raw0) AS sigma,
-               store.block_value(d, w[9], b[9], s[9], p[9], a[9], q.k, q.raw, raw0) AS freq,
-               store.block_value(d, w[10], b[10], s[10], p[10], a[10], q.k, q.raw, raw0) AS stray,
-               store.block_value(d, w[11], b[11], s[11], p[11], a[11], q.k, q.raw, raw0) AS margin,
-               store.block_value(d, w[12], b[12], s[12], p[12], a[12], q.k, q.raw, raw0) AS state,
-               store.block_value(d, w[13], b[13], s[13], p[13], a[13], q.k, q.raw, raw0) AS used
-        FROM (
-            SELECT r.k, r.seq, r.raw,
-                   store.block_value(d, w[5], b[5], s[5], p[5], a[5], r.k, r.raw, raw0) AS off,
-                   store.block_value(d, w[6], b[6], s[6], p[6], a[6], r.k, r.raw, raw0) AS lo_rest
+        SELECT q.seq, q.raw, q.ref, q.off, h.w7,
+               CASE WHEN h.w3 = 64 THEN 0 ELSE q.raw END
+                   + store.block_value(d, h.w3, h.b3, h.s3, h.p3, h.a3, q.k, q.raw, raw0) AS host,
+               CASE WHEN h.w6 = 64 THEN q.lo_rest ELSE coalesce(q.off, 0) - q.lo_rest END AS lo,
+               store.block_value(d, h.w7, h.b7, h.s7, h.p7, h.a7, q.k, q.raw, raw0) AS hi_rest,
+               store.block_value(d, h.w8, h.b8, h.s8, h.p8, h.a8, q.k, q.raw, raw0) AS sigma,
+               store.block_value(d, h.w9, h.b9, h.s9, h.p9, h.a9, q.k, q.raw, raw0) AS freq,
+               store.block_value(d, h.w10, h.b10, h.s10, h.p10, h.a10, q.k, q.raw, raw0) AS stray,
+               store.block_value(d, h.w11, h.b11, h.s11, h.p11, h.a11, q.k, q.raw, raw0) AS margin,
+               store.block_value(d, h.w12, h.b12, h.s12, h.p12, h.a12, q.k, q.raw, raw0) AS state,
+               store.block_value(d, h.w13, h.b13, h.s13, h.p13, h.a13, q.k, q.raw, raw0) AS used
+        FROM (SELECT w[1] AS w1, b[1] AS b1, s[1] AS s1, p[1] AS p1, a[1] AS a1,
+                     w[2] AS w2, b[2] AS b2, s[2] AS s2, p[2] AS p2, a[2] AS a2,
+                     w[3] AS w3, b[3] AS b3, s[3] AS s3, p[3] AS p3, a[3] AS a3,
+                     w[4] AS w4, b[4] AS b4, s[4] AS s4, p[4] AS p4, a[4] AS a4,
+                     w[5] AS w5, b[5] AS b5, s[5] AS s5, p[5] AS p5, a[5] AS a5,
+                     w[6] AS w6, b[6] AS b6, s[6] AS s6, p[6] AS p6, a[6] AS a6,
+                     w[7] AS w7, b[7] AS b7, s[7] AS s7, p[7] AS p7, a[7] AS a7,
+                     w[8] AS w8, b[8] AS b8, s[8] AS s8, p[8] AS p8, a[8] AS a8,
+                     w[9] AS w9, b[9] AS b9, s[9] AS s9, p[9] AS p9, a[9] AS a9,
+                     w[10] AS w10, b[10] AS b10, s[10] AS s10, p[10] AS p10, a[10] AS a10,
+                     w[11] AS w11, b[11] AS b11, s[11] AS s11, p[11] AS p11, a[11] AS a11,
+                     w[12] AS w12, b[12] AS b12, s[12] AS s12, p[12] AS p12, a[12] AS a12,
+                     w[13] AS w13, b[13] AS b13, s[13] AS s13, p[13] AS p13, a[13] AS a13 OFFSET 0) h
+        CROSS JOIN LATERAL (
+            SELECT f.k, f.seq, f.raw, f.ref,
+                   store.block_value(d, h.w5, h.b5, h.s5, h.p5, h.a5, f.k, f.raw, raw0) AS off,
+                   store.block_value(d, h.w6, h.b6, h.s6, h.p6, h.a6, f.k, f.raw, raw0) AS lo_rest
             FROM (
-                SELECT t.k, t.seq,
-                       b[2] + substring(d FROM a[2] + t.k * w[2] FOR w[2])::int8
-                       + CASE WHEN s[2] = 0 THEN 0 ELSE s[2] * (t.seq - seq0) END AS raw
+                SELECT r.k, r.seq, r.raw,
+                       CASE WHEN h.w4 = 64 THEN 0 ELSE r.raw / 1000 END
+                           + store.block_value(d, h.w4, h.b4, h.s4, h.p4, h.a4, r.k, r.raw, raw0) AS ref
                 FROM (
-                    SELECT k, b[1] + substring(d FROM a[1] + k * w[1] FOR w[1])::int8
-                              + CASE WHEN s[1] = 0 THEN 0 ELSE s[1] * k END AS seq
-                    FROM generate_series(greatest(first, 0), least(coalesce(last, block.n - 1), block.n - 1)) k
-                    OFFSET 0
-                ) t OFFSET 0
-            ) r OFFSET 0
+                    SELECT t.k, t.seq,
+                           h.b2 + substring(d FROM h.a2 + t.k * h.w2 FOR h.w2)::int8
+                           + CASE WHEN h.s2 = 0 THEN 0 ELSE h.s2 * (t.seq - seq0) END AS raw
+                    FROM (
+                        SELECT k, h.b1 + substring(d FROM h.a1 + k * h.w1 FOR h.w1)::int8
+                                  + CASE WHEN h.s1 = 0 THEN 0 ELSE h.s1 * k END AS seq
+                        FROM generate_series(from_k, to_k) k
+                        OFFSET 0
+                    ) t OFFSET 0
+                ) r OFFSET 0
+            ) f WHERE f.ref >= from_us AND f.ref < until_us OFFSET 0
         ) q OFFSET 0
     ) v;
 END $$;
 
--- The last sample whose host clock showed at most this, its place (-1: there is none), and the first that showed more.
--- Without estimate, sigma, state and sources: these are read in hours, not singly.
-CREATE FUNCTION store.block_pair(block store.block_row, local_ns int8,
+CREATE FUNCTION store.block_pair(block store.block_row, local_ns int8, heads store.block_head DEFAULT NULL,
                                  OUT place int4, OUT before store.sample_row, OUT after store.sample_row)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -200,8 +195,13 @@ DECLARE
     low int4 := -1; high int4 := block.n; low_ns float8 := block.first_host_ns; high_ns float8 := block.last_host_ns;
     tries int4 := 0; k int4; seq int8; raw int8; shown int8; ref int8; off int8; lo int8; rest int8; x store.sample_row;
 BEGIN
-    d := block.data || B'';
-    SELECT h.w, h.base, h.slope, h.present, h.at INTO w, b, s, p, a FROM store.block_heads(d, block.n) h;
+    IF heads IS NULL THEN
+        d := block.data || B''; -- as in block_samples
+        heads := store.block_heads(d, block.n);
+    ELSE
+        d := block.data;
+    END IF;
+    w := heads.w; b := heads.base; s := heads.slope; p := heads.present; a := heads.at;
     IF local_ns < block.first_host_ns THEN
         high := 0;
     ELSIF local_ns >= block.last_host_ns THEN
@@ -211,9 +211,10 @@ BEGIN
         high := block.n - 1;
     END IF;
     WHILE high - low > 1 LOOP
-        -- Reports come evenly, mostly: the rule of three finds the place at once. Halving ends what it does not find.
+        -- Reports come evenly, mostly: the rule of three finds the place at once. Halving ends what it does not find,
+        -- and does for readings that are one in floating point.
         tries := tries + 1;
-        k := CASE WHEN tries > 4 THEN (low + high) / 2
+        k := CASE WHEN tries > 4 OR high_ns = low_ns THEN (low + high) / 2
                   ELSE low + least(greatest(floor((local_ns - low_ns) / (high_ns - low_ns) * (high - low))::int4, 1),
                                    high - low - 1) END;
         seq := b[1] + substring(d FROM a[1] + k * w[1] FOR w[1])::int8
@@ -267,8 +268,7 @@ BEGIN
                      WHERE b.host_id = host AND b.hour > since - interval '1 hour' AND b.hour < until
                      ORDER BY b.hour
         LOOP
-            RETURN QUERY SELECT s.* FROM store.block_samples(block) s
-                         WHERE s.ref_time >= since AND s.ref_time < until;
+            RETURN QUERY SELECT s.* FROM store.block_samples(block, 0, NULL, since, until) s;
         END LOOP;
     END IF;
     RETURN QUERY SELECT s.* FROM store.sample s
@@ -401,18 +401,10 @@ END $$;
 
 -- For people -------------------------------------------------------------------------------------------
 
--- By name, or by uuid as text; an error that says so where there is none, or several.
+-- By index: a comparison with the text of every host_uuid reads every host.
 CREATE FUNCTION store.host_of(host text) RETURNS int8 LANGUAGE plpgsql STABLE AS $$
-DECLARE ids int8[];
 BEGIN
-    SELECT array_agg(h.host_id) INTO ids FROM store.host h WHERE h.name = host OR h.host_uuid::text = host;
-    IF ids IS NULL THEN
-        RAISE EXCEPTION 'no host is called %', host USING HINT = 'SELECT host FROM fleet.host_now lists them';
-    ELSIF cardinality(ids) > 1 THEN
-        RAISE EXCEPTION '% hosts are called %', cardinality(ids), host
-            USING HINT = 'give host_uuid of fleet.host_now instead of the name';
-    END IF;
-    RETURN ids[1];
+    RETURN store.host_named(host);
 END $$;
 
 CREATE OR REPLACE VIEW fleet.samples AS
@@ -426,6 +418,7 @@ FROM (
     UNION ALL
     SELECT s.* FROM store.sample_block b CROSS JOIN LATERAL store.block_samples(ROW(b.*)::store.block_row) s
 ) m JOIN store.host h USING (host_id);
+COMMENT ON COLUMN fleet.samples.steps IS 'How often in that boot the system clock was set, or may have been while the host slept or no agent ran; boot_no and steps name the clock epoch.';
 COMMENT ON VIEW fleet.samples IS 'Every stored sample. Restrict the host. Samples older than some hours are unpacked first, all of the host''s: for a stretch of time fleet.samples_of(host, from, to) is much faster.';
 
 CREATE FUNCTION fleet.samples_of(host text, since timestamptz, until timestamptz) RETURNS SETOF fleet.samples
@@ -457,9 +450,10 @@ BEGIN
         RAISE EXCEPTION 'until must be later than since';
     END IF;
     s := extract(epoch FROM until - since)::float8 / points;
-    -- Whole units of the tier that it is taken from (store.history), so that a bucket is made of whole ones.
+    -- Whole units of the tier that it is taken from (store.history), so that a bucket is made of whole ones. Minutes
+    -- where half as many buckets result: their extremes are those of ten times as many samples.
     s := CASE WHEN s > 3600 OR s > 600 AND until - since > interval '100 hours' THEN ceil(s / 3600) * 3600
-              WHEN s > 60 THEN ceil(s / 60) * 60
+              WHEN s > 30 THEN ceil(s / 60) * 60
               ELSE greatest(ceil(s), 1) END;
     RETURN QUERY
     SELECT h.bucket, s * interval '1 second', h.tier, h.lo_ns, h.hi_ns, h.widest_ns, h.offset_ns, h.offset_min_ns,
@@ -467,7 +461,7 @@ BEGIN
            h.gap_ms * interval '1 ms', h.sources_min, h.boot_no, h.steps
     FROM store.history(id, since, until, s) h;
 END $$;
-COMMENT ON FUNCTION fleet.host_history(text, timestamptz, timestamptz, int4) IS 'A host (name, or uuid as text) over time in about so many buckets, oldest first; one row per bucket and clock epoch. It is taken from samples, minutes or hours as the span needs; tier says which: raw, repacked, minute, hour. Extremes are kept: lo_ns is the least, hi_ns the greatest and widest_ns the widest of all samples of the bucket, worst_state the worst, offset_ns the newest estimate, longest_gap the longest time without a sample that ended in the bucket.';
+COMMENT ON FUNCTION fleet.host_history(text, timestamptz, timestamptz, int4) IS 'A host (name, or uuid as text) over time in about so many buckets, or fewer where a tier is coarser (half as many, beyond 100 hours a sixth at least), oldest first; one row per bucket and clock epoch. It is taken from samples, minutes or hours as the span needs; tier says which: raw, repacked, minute, hour. Extremes are kept: lo_ns is the least, hi_ns the greatest and widest_ns the widest of all samples of the bucket, worst_state the worst, offset_ns the newest estimate, longest_gap the longest time without a sample that ended in the bucket.';
 
 CREATE FUNCTION fleet.coverage(since timestamptz DEFAULT now() - interval '24 hours',
                                until timestamptz DEFAULT now(), longer_than interval DEFAULT '5 minutes',

@@ -1,10 +1,6 @@
 -- The watermark of a host's newest boot is the row of its newest state, (boot_no, seq): a report moves one row
 -- instead of two. Other boots have theirs in store.boot; that of the newest lags behind there until it is locked.
 
--- A collector of an earlier release, which knows the watermarks of store.boot only, can store nothing from here on: it
--- would store twice.
-DROP FUNCTION store.boots_for_writing(int8[], uuid[]);
-
 -- For writers: the watermarks of boots that are known, theirs until the transaction ends. Rows are locked in the order
 -- of hosts. Citus locks no rows of several shards at once; there, writers hold the groups that their hosts are in, in
 -- order, on the coordinator that all collectors are connected to.

@@ -47,40 +47,6 @@ BEGIN
     ALTER TABLE store.source_state SET (autovacuum_vacuum_scale_factor = 0.2, autovacuum_analyze_scale_factor = 20);
 END $$;
 
--- By index: a comparison with the text of every host_uuid reads every host.
-CREATE OR REPLACE FUNCTION store.host_of(host text) RETURNS int8 LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    RETURN store.host_named(host);
-END $$;
-
-CREATE OR REPLACE FUNCTION fleet.host_history(host text, since timestamptz, until timestamptz DEFAULT now(),
-                                   points int4 DEFAULT 600)
-RETURNS TABLE (bucket timestamptz, bucket_length interval, tier text, lo_ns int8, hi_ns int8, widest_ns int8,
-               offset_ns int8, offset_min_ns int8, offset_max_ns int8, worst_state text, samples int8,
-               without_window int8, longest_gap interval, sources_min int2, boot_no int4, steps int4)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE id int8 := store.host_of(host); s float8;
-BEGIN
-    IF points < 1 OR points > 100000 THEN
-        RAISE EXCEPTION 'points must be from 1 to 100000, not %', points;
-    END IF;
-    IF until <= since THEN
-        RAISE EXCEPTION 'until must be later than since';
-    END IF;
-    s := extract(epoch FROM until - since)::float8 / points;
-    -- Whole units of the tier that it is taken from (store.history), so that a bucket is made of whole ones. Minutes
-    -- where half as many buckets result: their extremes are those of ten times as many samples.
-    s := CASE WHEN s > 3600 OR s > 600 AND until - since > interval '100 hours' THEN ceil(s / 3600) * 3600
-              WHEN s > 30 THEN ceil(s / 60) * 60
-              ELSE greatest(ceil(s), 1) END;
-    RETURN QUERY
-    SELECT h.bucket, s * interval '1 second', h.tier, h.lo_ns, h.hi_ns, h.widest_ns, h.offset_ns, h.offset_min_ns,
-           h.offset_max_ns, store.state_word(h.worst_state), h.samples, h.without_window,
-           h.gap_ms * interval '1 ms', h.sources_min, h.boot_no, h.steps
-    FROM store.history(id, since, until, s) h;
-END $$;
-COMMENT ON FUNCTION fleet.host_history(text, timestamptz, timestamptz, int4) IS 'A host (name, or uuid as text) over time in about so many buckets, or fewer where a tier is coarser (half as many, beyond 100 hours a sixth at least), oldest first; one row per bucket and clock epoch. It is taken from samples, minutes or hours as the span needs; tier says which: raw, repacked, minute, hour. Extremes are kept: lo_ns is the least, hi_ns the greatest and widest_ns the widest of all samples of the bucket, worst_state the worst, offset_ns the newest estimate, longest_gap the longest time without a sample that ended in the bucket.';
 
 -- Where a year is ----------------------------------------------------------------------------------
 

@@ -24,7 +24,9 @@ CREATE TABLE store.seat (
 );
 INSERT INTO store.seat DEFAULT VALUES;
 
-CREATE OR REPLACE FUNCTION store.marks_for_writing() RETURNS store.tier_mark LANGUAGE plpgsql VOLATILE AS $$
+-- For writers of samples: the marks hold until the transaction ends. plpgsql, because each of its statements has
+-- a snapshot of its own: the marks are read when the lock is held, not before.
+CREATE FUNCTION store.marks_for_writing() RETURNS store.tier_mark LANGUAGE plpgsql VOLATILE AS $$
 DECLARE mark store.tier_mark;
 BEGIN
     LOCK TABLE store.writer_lock IN ROW SHARE MODE;

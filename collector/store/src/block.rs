@@ -1,7 +1,7 @@
 //! Samples of one host, hour and clock epoch, packed into a string of bits, exact to the last bit.
 //!
 //! Each column is a straight line plus a residual of fixed width, so that the sample in any place is read
-//! without those before it, by the database as well (`store.block_samples`, `store.block_sample`).
+//! without those before it, by the database as well (`store.block_samples`, `store.block_pair`).
 //! The layout, all integers highest bit first:
 //!
 //! * for each column a head: nulls (2 bits: 0 none, 1 all, 2 some); unless all are null, width (7),

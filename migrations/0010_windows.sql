@@ -1,11 +1,174 @@
--- Which came first, where reports were lost, clocks were set unseen, or an earlier boot came late: these functions
--- take the place of those of 0011_which_came_first.sql and 0007_tiers.sql with the same names.
+-- What UTC it was when a host's clock showed something, and how far a clock was off at a moment of UTC, from the samples
+-- on both sides.
+--
+-- A clock epoch is a stretch in which nobody set the clock: one boot, one count of steps. Within it the
+-- clock is only slewed, so it shows every reading once, in order.
+--
+-- What the functions know of time: a sample says that UTC was within [host_ns − hi_ns, host_ns − lo_ns] at its
+-- reading. From there it is carried to other readings, on two ways:
+--
+--   straight  between a sample and the next report (seq + 1), if that tells how far the clock strayed from
+--             the straight line between the two. The line gives the raw clock's reading, ± stray_ns; on the
+--             raw clock only the oscillator's rate matters.
+--   slewed    otherwise. The clock runs within ± S of its raw clock, S = 1 100 ppm (500 ppm of frequency, 500 ppm of
+--             phase correction, and a margin: beyond that the agent looks for a step), or twice what it gained
+--             between the two samples if that is more.
+--
+-- The rate: a report's interval holds at its own moment and, as the agent derives it (docs/ESTIMATION.md: the
+-- mean rate since an anchor, widened by what the rate may wander in an hour at least, and in 512 s of what was
+-- seen), for the 512 s before. It says nothing of the time after. So between two reports at most 512 s apart the
+-- later one's interval is used, forwards and backwards; everywhere else the configured ceiling.
 
--- Lost reports ---------------------------------------------------------------------------------------------
+-- Whether there is a window that sums can be made of: within 31 years.
+CREATE FUNCTION store.usable(lo_ns int8, hi_ns int8) RETURNS bool
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT coalesce(lo_ns >= -1000000000000000000 AND hi_ns <= 1000000000000000000, false) $$;
+
+-- Finding samples -------------------------------------------------------------------------------------------
+
+-- Samples are in three places (0007_tiers.sql), and move between them. Within a clock epoch seq and the host's
+-- clock rise together, so two samples with successive seq are neighbours, wherever else there are more.
+-- Samples that come out of a block here lack what nobody asks of single ones: estimate, sigma, state, sources.
+
+-- Of an epoch, the first sample after local_ns on the host's clock, or the last one at or before it; with
+-- `windowed`, of those that have a window (a day of blocks without any is passed over, no more).
+-- Looked for within [since, until] of reference time.
+CREATE FUNCTION store.nearest(
+    host int8, boot int4, step int4, since timestamptz, until timestamptz,
+    local_ns int8, forward bool, windowed bool) RETURNS store.sample_row
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    best store.sample_row; s store.sample_row; block store.block_row; pair record; k int4; sealed timestamptz;
+BEGIN
+    SELECT m.sealed_until INTO sealed FROM store.tier_mark m;
+    IF forward THEN
+        FOR s IN
+            (SELECT t.* FROM store.sample t
+             WHERE t.host_id = host AND t.ref_time BETWEEN since AND until AND t.boot_no = boot AND t.steps = step
+               AND t.host_ns > local_ns AND t.host_ns BETWEEN 0 AND 4000000000000000000
+               AND (store.usable(t.lo_ns, t.hi_ns) OR NOT windowed)
+             ORDER BY t.ref_time, t.boot_no, t.seq LIMIT 1)
+            UNION ALL
+            (SELECT t.* FROM store.sample_late t
+             WHERE t.host_id = host AND t.ref_time BETWEEN since AND until AND t.boot_no = boot AND t.steps = step
+               AND t.host_ns > local_ns AND t.host_ns BETWEEN 0 AND 4000000000000000000
+               AND (store.usable(t.lo_ns, t.hi_ns) OR NOT windowed)
+             ORDER BY t.ref_time, t.boot_no, t.seq LIMIT 1)
+        LOOP
+            IF best.seq IS NULL OR s.seq < best.seq THEN best := s; END IF;
+        END LOOP;
+        IF since >= sealed THEN
+            RETURN best; -- too young for blocks
+        END IF;
+        FOR block IN
+            SELECT b.* FROM store.sample_block b
+            WHERE b.host_id = host AND b.hour BETWEEN since - interval '1 hour' AND until
+              AND b.boot_no = boot AND b.steps = step AND b.last_host_ns > local_ns
+            ORDER BY b.hour, b.first_seq LIMIT 24
+        LOOP
+            pair := store.block_pair(block, local_ns);
+            s := pair.after;
+            k := pair.place + 2;
+            WHILE windowed AND s.seq IS NOT NULL AND NOT store.usable(s.lo_ns, s.hi_ns) LOOP
+                SELECT q.* INTO s FROM store.block_samples(block, k, k + 15) q
+                ORDER BY store.usable(q.lo_ns, q.hi_ns) DESC, q.seq LIMIT 1;
+                k := k + 16;
+            END LOOP;
+            IF s.seq < best.seq OR best.seq IS NULL AND s.seq IS NOT NULL THEN best := s; END IF;
+            EXIT WHEN s.seq IS NOT NULL;
+        END LOOP;
+    ELSE
+        FOR s IN
+            (SELECT t.* FROM store.sample t
+             WHERE t.host_id = host AND t.ref_time BETWEEN since AND until AND t.boot_no = boot AND t.steps = step
+               AND t.host_ns BETWEEN 0 AND local_ns AND (store.usable(t.lo_ns, t.hi_ns) OR NOT windowed)
+             ORDER BY t.ref_time DESC, t.boot_no DESC, t.seq DESC LIMIT 1)
+            UNION ALL
+            (SELECT t.* FROM store.sample_late t
+             WHERE t.host_id = host AND t.ref_time BETWEEN since AND until AND t.boot_no = boot AND t.steps = step
+               AND t.host_ns BETWEEN 0 AND local_ns AND (store.usable(t.lo_ns, t.hi_ns) OR NOT windowed)
+             ORDER BY t.ref_time DESC, t.boot_no DESC, t.seq DESC LIMIT 1)
+        LOOP
+            IF best.seq IS NULL OR s.seq > best.seq THEN best := s; END IF;
+        END LOOP;
+        IF since >= sealed THEN
+            RETURN best; -- too young for blocks
+        END IF;
+        FOR block IN
+            SELECT b.* FROM store.sample_block b
+            WHERE b.host_id = host AND b.hour BETWEEN since - interval '1 hour' AND until
+              AND b.boot_no = boot AND b.steps = step AND b.first_host_ns <= local_ns
+            ORDER BY b.hour DESC, b.first_seq DESC LIMIT 24
+        LOOP
+            pair := store.block_pair(block, local_ns);
+            s := pair.before;
+            k := pair.place - 1;
+            WHILE windowed AND s.seq IS NOT NULL AND NOT store.usable(s.lo_ns, s.hi_ns) LOOP
+                SELECT q.* INTO s FROM store.block_samples(block, k - 15, k) q
+                ORDER BY store.usable(q.lo_ns, q.hi_ns) DESC, q.seq DESC LIMIT 1;
+                k := k - 16;
+            END LOOP;
+            IF s.seq > best.seq OR best.seq IS NULL AND s.seq IS NOT NULL THEN best := s; END IF;
+            EXIT WHEN s.seq IS NOT NULL;
+        END LOOP;
+    END IF;
+    RETURN best;
+END $$;
+
+-- The last sample of an epoch at or before local_ns on the host's clock, and the first after it. First looked
+-- for where the reference time ought to be `guess`: a bad guess costs time, and samples filed out of their order
+-- cost width, neither costs truth. The block in which they were looked for, if it was one.
+CREATE FUNCTION store.neighbours(
+    host int8, boot int4, step int4, since timestamptz, until timestamptz, guess timestamptz,
+    local_ns int8, OUT before store.sample_row, OUT after store.sample_row, OUT block store.block_row)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    reach CONSTANT interval := '3 min';
+    closed timestamptz; pair record;
+BEGIN
+    SELECT m.closed_until INTO closed FROM store.tier_mark m;
+    IF guess < closed THEN
+        SELECT b.* INTO block FROM store.sample_block b
+        WHERE b.host_id = host AND b.hour > guess - interval '63 min' AND b.hour <= guess + reach
+          AND b.boot_no = boot AND b.steps = step AND b.first_host_ns <= local_ns
+        ORDER BY b.hour DESC, b.boot_no DESC, b.steps DESC, b.first_seq DESC LIMIT 1;
+        IF FOUND AND local_ns < block.last_host_ns THEN
+            pair := store.block_pair(block, local_ns);
+            before := pair.before;
+            after := pair.after;
+        END IF;
+    END IF;
+    IF guess + reach >= closed AND before.seq IS NULL THEN
+        SELECT s.* INTO before FROM store.sample s
+        WHERE s.host_id = host AND s.ref_time BETWEEN guess - reach AND guess + interval '10 s'
+          AND s.boot_no = boot AND s.steps = step AND s.host_ns BETWEEN 0 AND local_ns
+        ORDER BY s.ref_time DESC, s.boot_no DESC, s.seq DESC LIMIT 1;
+        SELECT s.* INTO after FROM store.sample s
+        WHERE s.host_id = host AND s.ref_time BETWEEN coalesce(before.ref_time, guess - reach) AND guess + reach
+          AND s.boot_no = boot AND s.steps = step AND s.host_ns > local_ns AND s.host_ns <= 4000000000000000000
+        ORDER BY s.ref_time, s.boot_no, s.seq LIMIT 1;
+    END IF;
+    IF before.seq + 1 = after.seq THEN
+        RETURN;
+    END IF;
+    before := store.nearest(host, boot, step, since, until, local_ns, false, false);
+    after := store.nearest(host, boot, step, since, until, local_ns, true, false);
+END $$;
+
+-- UTC at a sample that has a window.
+CREATE FUNCTION store.utc_at(s store.sample_row, OUT lo_ns int8, OUT hi_ns int8, OUT seq int8)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    lo_ns := s.host_ns - s.hi_ns;
+    hi_ns := s.host_ns - s.lo_ns;
+    seq := s.seq;
+END $$;
+
+-- Lost reports ----------------------------------------------------------------------------------------------
 
 -- Whether any report between two numbers of a boot is not stored: refused, or dropped by a full spool. The event that
 -- tells of the latter is in a later report than those that are lost. With to_seq the greatest of numbers: any
--- between after_seq and the last that is stored.
+-- between after_seq and the last that was stored, wherever that is filed.
 CREATE FUNCTION store.reports_missing(
     host int8, boot int4, after_seq int8, to_seq int8, since timestamptz, until timestamptz) RETURNS bool
 LANGUAGE plpgsql STABLE AS $$
@@ -14,8 +177,13 @@ DECLARE
     closed timestamptz; block store.block_row; kept record;
     number int8 := 0; last int8 := after_seq;
 BEGIN
-    IF to_seq - 1 <= after_seq OR open AND EXISTS (
-            SELECT FROM store.boot b WHERE b.host_id = host AND b.boot_no = boot AND b.last_seq = after_seq) THEN
+    IF open THEN
+        -- Of the newest boot it is in the row of the newest state.
+        last := greatest(after_seq,
+            (SELECT max(b.last_seq) FROM store.boot b WHERE b.host_id = host AND b.boot_no = boot),
+            (SELECT s.seq FROM store.host_state s WHERE s.host_id = host AND s.boot_no = boot));
+    END IF;
+    IF NOT open AND to_seq - 1 <= after_seq OR open AND last = after_seq THEN
         RETURN false;
     END IF;
     IF until < since THEN
@@ -58,7 +226,7 @@ END $$;
 -- Whether the reports after one of a boot, up to another, tell of a time in which the clock may have been set
 -- without anybody's notice, or cannot tell: the host slept, no agent ran, or reports are lost. Nothing is known
 -- of the time before the first report of a boot (after_seq 0): that may not be the first that was made.
-CREATE OR REPLACE FUNCTION store.unwatched(
+CREATE FUNCTION store.unwatched(
     host int8, boot int4, after_seq int8, to_seq int8, since timestamptz, until timestamptz) RETURNS bool
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -72,7 +240,7 @@ BEGIN
     RETURN store.reports_missing(host, boot, after_seq, to_seq, since, until);
 END $$;
 
--- Rates ----------------------------------------------------------------------------------------------------
+-- Rates -----------------------------------------------------------------------------------------------------
 
 -- The limit of the oscillator's rate error in a clock epoch, ppb. An agent reads its settings as it starts, which begins
 -- an epoch: of the one that runs the limit is known, of others it is what no oscillator exceeds that keeps time.
@@ -90,7 +258,7 @@ END $$;
 -- between them holds, ± stray_ns. Otherwise it is within ± slew of its raw clock. `broken`: the host slept,
 -- nobody looked for steps, or the reports that would tell are lost: each sample speaks for its own side of that
 -- moment, which may be anywhere between.
-CREATE OR REPLACE FUNCTION store.conduct(
+CREATE FUNCTION store.conduct(
     host int8, before store.sample_row, after store.sample_row,
     OUT straight bool, OUT slew float8, OUT rate_lo float8, OUT rate_hi float8, OUT broken bool)
 LANGUAGE plpgsql STABLE AS $$
@@ -118,43 +286,87 @@ BEGIN
     END IF;
 END $$;
 
-DROP FUNCTION store.rate_ceiling(int8);
+-- Leap seconds come at the end of a month. Whether that of UTC lies between two moments.
+CREATE FUNCTION store.may_leap(from_ns int8, to_ns int8) RETURNS bool
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN date_trunc('month', to_timestamp(from_ns / 1000000000) AT TIME ZONE 'UTC')
+        <> date_trunc('month', to_timestamp(to_ns / 1000000000) AT TIME ZONE 'UTC');
+END $$;
 
--- Epochs in order --------------------------------------------------------------------------------------------
+CREATE FUNCTION store.ns_of(at timestamptz) RETURNS int8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT (extract(epoch FROM at) * 1000000000)::int8 $$;
+
+-- Epochs in order -------------------------------------------------------------------------------------------
+
+-- A clock epoch; its samples are filed within [since, until], and the clock may have shown readings as far as this before and
+-- after the first sample's, ns. Null: no limit is known.
+CREATE TYPE store.epoch_span AS (
+    boot_no int4, steps int4, first_ref_time timestamptz, first_host_ns int8, first_seq int8,
+    since timestamptz, until timestamptz, most_before float8, most_after float8);
 
 -- The clock epochs of a host in the order of time. Boots are numbered as they are met, and an agent sends what is
--- left of an earlier one first; the reference times of that one are its own clock's, which may have been wrong.
-CREATE OR REPLACE FUNCTION store.epochs(host int8) RETURNS store.epoch_row[] LANGUAGE plpgsql STABLE AS $$
+-- left of an earlier one first. When an epoch was is known from those reference times that follow from ages: its own, or
+-- else of epochs before and after it. A clock that is only slewed gains less than a tenth. An age leaves out what the host
+-- slept since, so where a sleep is told later the sample may be older: nothing is known to be younger than it.
+--
+-- What is received is filed up to 7 days before that, so is what comes after the first sample of an epoch. None is filed
+-- after the boot that ran when it came had begun; an earlier release did so (by_age is null).
+CREATE FUNCTION store.epoch_spans(host int8) RETURNS store.epoch_span[] LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    RETURN ARRAY(SELECT ROW(m.host_id, m.boot_no, m.steps, m.first_ref_time, m.first_host_ns, m.first_raw_ns,
-                            m.first_seq)::store.epoch_row
-                 FROM store.epoch m WHERE m.host_id = host ORDER BY m.boot_no, m.steps);
+    RETURN ARRAY(
+        SELECT ROW(d.boot_no, d.steps, d.first_ref_time, d.first_host_ns, d.first_seq,
+                   coalesce(d.filed_since, d.first_ref_time - interval '7 days') - interval '10 min',
+                   CASE WHEN d.by_age IS NULL THEN 'infinity'
+                        ELSE coalesce(d.ended_by + interval '10 min', 'infinity') END,
+                   1.1e9 * extract(epoch FROM coalesce(least(d.sure, d.ended_by), greatest(now(), d.after))
+                                              - d.after)::float8,
+                   1.1e9 * extract(epoch FROM coalesce(d.ended_by, greatest(now(), d.sure, d.after))
+                                              - greatest(d.began, d.after))::float8)::store.epoch_span
+        FROM (SELECT m.*, s.sure, s.began,
+                     max(s.began) OVER (ORDER BY m.boot_no, m.steps
+                                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS after,
+                     min(s.sure) OVER (ORDER BY m.boot_no DESC, m.steps DESC
+                                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ended_by
+              FROM store.epoch m
+              LEFT JOIN (SELECT v.boot_no, max(v.seq) AS told FROM store.event v
+                         WHERE v.host_id = host AND v.kind = 'suspend' GROUP BY v.boot_no) sleep
+                     ON sleep.boot_no = m.boot_no
+              CROSS JOIN LATERAL (SELECT CASE WHEN m.by_age THEN m.first_ref_time END AS sure,
+                                         CASE WHEN m.by_age AND coalesce(sleep.told <= m.first_seq, true)
+                                              THEN m.first_ref_time END AS began) s
+              WHERE m.host_id = host) d
+        ORDER BY d.boot_no, d.steps);
 END $$;
+
+-- Windows ---------------------------------------------------------------------------------------------------
 
 -- Every interval of UTC in which a host's clock may have shown a moment of [local_ns, local_ns + span_ns], for
 -- each of the readings, which are in rising order; one for each clock epoch that may have passed through it. Null
 -- bounds: nothing is known on that side.
-CREATE OR REPLACE FUNCTION store.windows(
+CREATE FUNCTION store.windows(
     host int8, readings int8[], spans int8[],
     OUT line int4, OUT lo_ns int8, OUT hi_ns int8, OUT boot_no int4, OUT steps int4, OUT basis text)
 RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    slack CONSTANT float8 := 8 * 86400e9;     -- a late sample is filed up to 7 days off
+    -- Epochs with windows are told apart by these. Farther off they need not be looked at: a host seldom sleeps so long.
+    slack CONSTANT float8 := 8 * 86400e9;
     leap  CONSTANT int8 := 1000000000;
     hour  CONSTANT int8 := 3600000000000;
     -- No reading is of the future, as far as the database's own clock can be trusted.
     now_ns CONSTANT int8 := store.ns_of(now()) + 60000000000;
-    epochs store.epoch_row[] := store.epochs(host);
-    e store.epoch_row; previous store.epoch_row; following store.epoch_row;
-    since timestamptz; until timestamptz; ended timestamptz; guess timestamptz;
-    first_ns float8; most_after float8; most_before float8;
+    epochs store.epoch_span[] := store.epoch_spans(host);
+    e store.epoch_span; previous store.epoch_span; following store.epoch_span;
+    guess timestamptz; first_ns float8;
     local_ns int8; dense int4;
     ahead store.sample_row[]; ahead_ns int8[]; ahead_until int8; place int4;
     before store.sample_row; after store.sample_row; a store.sample_row; b store.sample_row; s store.sample_row;
-    n record; c record; p record; edge record;
+    held store.block_row; heads store.block_head;
+    n record; c record; edge record;
     far float8; raw float8; x float8; pad float8; reach float8;
+    since_lo float8; since_hi float8; until_lo float8; until_hi float8;
     a_lo int8; a_hi int8; b_lo int8; b_hi int8;
-    known bool; passed bool; lost bool; found bool[];
+    known bool; passed bool; near bool; found bool[];
 BEGIN
     FOREACH local_ns IN ARRAY readings LOOP
         IF local_ns NOT BETWEEN 0 AND 4000000000000000000 THEN
@@ -166,25 +378,19 @@ BEGIN
         e := epochs[i];
         previous := epochs[i - 1];
         following := epochs[i + 1];
-        since := e.first_ref_time - interval '10 min';
-        -- A boot that was filed after the one that followed it may be filed, and may have ended, at any time.
-        ended := CASE WHEN following.first_ref_time >= e.first_ref_time THEN following.first_ref_time
-                      ELSE greatest(now(), e.first_ref_time) END;
-        until := CASE WHEN following.first_ref_time >= e.first_ref_time
-                      THEN following.first_ref_time + interval '10 min' ELSE 'infinity' END;
         first_ns := e.first_host_ns;
-        most_after := slack + 1.1e9 * extract(epoch FROM ended - e.first_ref_time)::float8;
-        most_before := slack + 1.1e9 * extract(epoch FROM e.first_ref_time
-                                               - least(previous.first_ref_time, e.first_ref_time))::float8;
         before := NULL;
         after := NULL;
         known := false;
         ahead_until := NULL;
+        held := NULL;
+        heads := NULL;
         FOR r IN 1..cardinality(readings) LOOP
             local_ns := readings[r];
             reach := spans[r] * 1.2;
-            CONTINUE WHEN local_ns - first_ns >= most_after
-                       OR previous.boot_no IS NOT NULL AND first_ns - local_ns >= most_before;
+            CONTINUE WHEN local_ns - first_ns >= slack + e.most_after OR first_ns - local_ns >= slack + e.most_before;
+            near := coalesce(local_ns - first_ns < 6e10 + e.most_after, true)
+                AND coalesce(first_ns - local_ns < 6e10 + e.most_before, true);
 
             -- The two samples around it: those around the reading before, or some of those read ahead where readings
             -- are close together, or looked for.
@@ -198,7 +404,7 @@ BEGIN
                 IF s.seq IS NOT NULL AND (ahead_until IS NULL OR local_ns > ahead_until) THEN
                     dense := width_bucket(local_ns + hour, readings) - r;
                     -- To unpack an hour costs as much as to look up this many readings in it.
-                    IF dense >= (SELECT CASE WHEN guess < m.closed_until THEN 40 ELSE 8 END FROM store.tier_mark m) THEN
+                    IF dense >= (SELECT CASE WHEN guess < m.closed_until THEN 60 ELSE 8 END FROM store.tier_mark m) THEN
                         ahead_until := readings[r + dense];
                         SELECT array_agg(ROW(q.*)::store.sample_row ORDER BY q.seq), array_agg(q.host_ns ORDER BY q.seq)
                         INTO ahead, ahead_ns
@@ -215,10 +421,23 @@ BEGIN
                     known := coalesce(before.seq + 1 = after.seq AND before.host_ns <= local_ns
                                       AND local_ns < after.host_ns, false);
                 END IF;
-                IF NOT known THEN
-                    n := store.neighbours(host, e.boot_no, e.steps, since, until, guess, local_ns);
+                -- The block that the reading before was in is at hand.
+                IF NOT known AND local_ns >= held.first_host_ns AND local_ns < held.last_host_ns THEN
+                    IF heads IS NULL THEN
+                        held.data := held.data || B''; -- as in block_samples
+                        heads := store.block_heads(held.data, held.n);
+                    END IF;
+                    n := store.block_pair(held, local_ns, heads);
                     before := n.before;
                     after := n.after;
+                    known := coalesce(before.seq + 1 = after.seq, false);
+                END IF;
+                IF NOT known THEN
+                    n := store.neighbours(host, e.boot_no, e.steps, e.since, e.until, guess, local_ns);
+                    before := n.before;
+                    after := n.after;
+                    held := n.block;
+                    heads := NULL;
                     known := coalesce(before.seq + 1 = after.seq, false);
                 END IF;
                 a := before;
@@ -226,39 +445,36 @@ BEGIN
                 IF a.seq IS NOT NULL AND NOT store.usable(a.lo_ns, a.hi_ns)
                    OR b.seq IS NOT NULL AND NOT store.usable(b.lo_ns, b.hi_ns) THEN
                     -- Those without a window are passed over; then the line between the two says nothing.
-                    a := store.nearest(host, e.boot_no, e.steps, since, until, local_ns, false, true);
-                    b := store.nearest(host, e.boot_no, e.steps, since, until, local_ns, true, true);
+                    a := store.nearest(host, e.boot_no, e.steps, e.since, e.until, local_ns, false, true);
+                    b := store.nearest(host, e.boot_no, e.steps, e.since, e.until, local_ns, true, true);
                 END IF;
                 c := store.conduct(host, a, b);
             END IF;
             passed := before.seq IS NOT NULL AND after.seq IS NOT NULL;
 
-            a_lo := NULL; a_hi := NULL; b_lo := NULL; b_hi := NULL;
+            -- How far the raw clock went since the one and until the other sample.
             IF c.straight THEN
                 raw := b.raw_ns - a.raw_ns;
                 far := b.host_ns - a.host_ns;
                 x := (local_ns - a.host_ns) + (local_ns - a.host_ns) * ((raw - far) / far);
                 pad := b.stray_ns * (raw / far) + 1;
-                p := store.elapsed(x - pad, x + pad + reach, c.rate_lo, c.rate_hi);
-                a_lo := a.host_ns - a.hi_ns + p.lo::int8;
-                a_hi := a.host_ns - a.lo_ns + p.hi::int8;
-                p := store.elapsed(raw - x - pad - reach, raw - x + pad, c.rate_lo, c.rate_hi);
-                b_lo := b.host_ns - b.hi_ns - p.hi::int8;
-                b_hi := b.host_ns - b.lo_ns - p.lo::int8;
+                since_lo := x - pad;
+                since_hi := x + pad + reach;
+                until_lo := raw - x - pad - reach;
+                until_hi := raw - x + pad;
             ELSE
-                IF a.seq IS NOT NULL THEN
-                    x := local_ns - a.host_ns;
-                    p := store.elapsed(x / (1 + c.slew), (x + reach) / (1 - c.slew), c.rate_lo, c.rate_hi);
-                    a_lo := a.host_ns - a.hi_ns + p.lo::int8;
-                    a_hi := a.host_ns - a.lo_ns + p.hi::int8;
-                END IF;
-                IF b.seq IS NOT NULL THEN
-                    x := b.host_ns - local_ns;
-                    p := store.elapsed((x - reach) / (1 + c.slew), x / (1 - c.slew), c.rate_lo, c.rate_hi);
-                    b_lo := b.host_ns - b.hi_ns - p.hi::int8;
-                    b_hi := b.host_ns - b.lo_ns - p.lo::int8;
-                END IF;
+                x := local_ns - a.host_ns;
+                since_lo := x / (1 + c.slew);
+                since_hi := (x + reach) / (1 - c.slew);
+                x := b.host_ns - local_ns;
+                until_lo := (x - reach) / (1 + c.slew);
+                until_hi := x / (1 - c.slew);
             END IF;
+            -- And UTC, as far as the oscillator's rate may be off: between raw (1 - rate_hi) and raw (1 - rate_lo).
+            a_lo := a.host_ns - a.hi_ns + floor(since_lo - greatest(since_lo * c.rate_hi, since_lo * c.rate_lo))::int8;
+            a_hi := a.host_ns - a.lo_ns + ceil(since_hi - least(since_hi * c.rate_hi, since_hi * c.rate_lo))::int8;
+            b_lo := b.host_ns - b.hi_ns - ceil(until_hi - least(until_hi * c.rate_hi, until_hi * c.rate_lo))::int8;
+            b_hi := b.host_ns - b.lo_ns - floor(until_lo - greatest(until_lo * c.rate_hi, until_lo * c.rate_lo))::int8;
 
             line := r;
             boot_no := e.boot_no;
@@ -291,7 +507,7 @@ BEGIN
             IF a.seq IS NOT NULL AND store.unwatched(host, e.boot_no, a.seq,
                     coalesce(after.seq, CASE WHEN following.boot_no = e.boot_no THEN following.first_seq END, 9223372036854775807),
                     a.ref_time - interval '1 min',
-                    coalesce(after.ref_time, following.first_ref_time, 'infinity') + interval '1 min') THEN
+                    coalesce(after.ref_time + interval '1 min', e.until)) THEN
                 lo_ns := a.host_ns - a.hi_ns;
                 hi_ns := NULL;
                 basis := 'break';
@@ -299,12 +515,11 @@ BEGIN
             IF before.seq IS NULL AND (after.seq IS NULL OR after.seq > e.first_seq
                                        OR previous.boot_no IS NULL AND (e.boot_no > 1 OR e.steps > 0)) THEN
                 -- What came before the first sample that is left has been dropped.
-                CONTINUE WHEN after.seq IS NULL
-                    AND (local_ns < first_ns - 6e10 OR local_ns > first_ns + 6e10 + most_after - slack);
+                CONTINUE WHEN after.seq IS NULL AND NOT near;
                 edge := store.utc_at(b);
                 IF b.seq IS NULL AND following.boot_no = e.boot_no THEN
                     edge := store.utc_at(store.nearest(host, following.boot_no, following.steps,
-                        following.first_ref_time - interval '10 min', 'infinity', -1, true, true));
+                        following.since, following.until, -1, true, true));
                 END IF;
                 lo_ns := NULL;
                 hi_ns := edge.hi_ns;
@@ -315,24 +530,23 @@ BEGIN
             END IF;
             IF a.seq IS NULL THEN
                 edge := store.utc_at(store.nearest(host, previous.boot_no, previous.steps,
-                    previous.first_ref_time - interval '10 min', e.first_ref_time + interval '10 min',
-                    4000000000000000000, false, true));
+                    previous.since, previous.until, 4000000000000000000, false, true));
                 IF b.seq IS NOT NULL AND store.unwatched(host, e.boot_no,
                         coalesce(before.seq, CASE WHEN previous.boot_no = e.boot_no THEN edge.seq END, 0), b.seq,
-                        coalesce(before.ref_time, previous.first_ref_time, '-infinity') - interval '1 min',
+                        coalesce(before.ref_time - interval '1 min', previous.since),
                         b.ref_time + interval '1 min') THEN
                     lo_ns := NULL;
                     hi_ns := b.host_ns - b.lo_ns;
                     basis := 'break';
                 END IF;
-                -- Boots are in the order of their reference time, which is not certain; windows are.
+                -- Boots are in the order in which they were met, which is not certain; windows are.
                 IF previous.boot_no = e.boot_no OR edge.hi_ns < b.host_ns - b.hi_ns THEN
                     lo_ns := CASE WHEN lo_ns IS NULL THEN edge.lo_ns ELSE greatest(lo_ns, edge.lo_ns) END;
                 END IF;
             END IF;
             IF b.seq IS NULL AND following.boot_no IS NOT NULL THEN
                 edge := store.utc_at(store.nearest(host, following.boot_no, following.steps,
-                    following.first_ref_time - interval '10 min', 'infinity', -1, true, true));
+                    following.since, following.until, -1, true, true));
                 IF following.boot_no = e.boot_no OR edge.lo_ns > a.host_ns - a.lo_ns THEN
                     hi_ns := CASE WHEN hi_ns IS NULL THEN edge.hi_ns ELSE least(hi_ns, edge.hi_ns) END;
                 END IF;
@@ -341,11 +555,7 @@ BEGIN
             CONTINUE WHEN after.seq IS NULL AND following.boot_no IS NULL
                 AND lo_ns > greatest(now_ns, a.host_ns - a.lo_ns + 60000000000);
             -- An epoch without any window says only between what it was, so only one that came near counts.
-            CONTINUE WHEN NOT passed AND basis = 'no window' AND NOT (
-                before.seq IS NOT NULL AND (local_ns - before.host_ns)::float8
-                    < 6e10 + 1.1e9 * extract(epoch FROM greatest(ended, before.ref_time) - before.ref_time)
-                OR after.seq IS NOT NULL AND (previous.boot_no IS NULL OR (after.host_ns - local_ns)::float8
-                    < 6e10 + 1.1e9 * extract(epoch FROM after.ref_time - previous.first_ref_time)));
+            CONTINUE WHEN NOT passed AND basis = 'no window' AND NOT near;
             -- It may not have lasted so long; who slept may wake some minutes off.
             CONTINUE WHEN NOT passed AND (lo_ns > hi_ns
                 OR basis = 'break' AND abs((local_ns - coalesce(a.host_ns, b.host_ns))::float8)
@@ -363,11 +573,11 @@ BEGIN
             e := epochs[i];
             following := epochs[i + 1];
             CONTINUE WHEN local_ns NOT BETWEEN e.first_host_ns AND following.first_host_ns;
-            edge := store.utc_at(store.nearest(host, e.boot_no, e.steps, e.first_ref_time - interval '10 min',
-                following.first_ref_time + interval '10 min', 4000000000000000000, false, true));
+            edge := store.utc_at(store.nearest(host, e.boot_no, e.steps, e.since, e.until,
+                4000000000000000000, false, true));
             lo_ns := edge.lo_ns;
             edge := store.utc_at(store.nearest(host, following.boot_no, following.steps,
-                following.first_ref_time - interval '10 min', 'infinity', -1, true, true));
+                following.since, following.until, -1, true, true));
             hi_ns := edge.hi_ns;
             line := r;
             boot_no := NULL;
@@ -378,11 +588,11 @@ BEGIN
     END LOOP;
 END $$;
 
--- A moment of UTC ------------------------------------------------------------------------------------------
+-- A moment of UTC -------------------------------------------------------------------------------------------
 
 -- The clock's error at a moment of UTC, from the nearest samples with a window on each side. Null: there is none,
 -- or too much may have happened between.
-CREATE OR REPLACE FUNCTION store.error_at(host int8, at_ns int8, OUT lo_ns int8, OUT hi_ns int8)
+CREATE FUNCTION store.error_at(host int8, at_ns int8, OUT lo_ns int8, OUT hi_ns int8)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     at timestamptz := to_timestamp(at_ns / 1e9); reach interval;
@@ -466,126 +676,3 @@ BEGIN
         hi_ns := (SELECT max(h) FROM unnest(highs) h);
     END IF;
 END $$;
-
--- Lines of several precisions --------------------------------------------------------------------------------
-
--- Lines, by their place in the arrays, in the order of their earliest possible UTC. Lines of one clock epoch
--- are certainly in the order of their local times, as far as those do not overlap, so each bounds those after and
--- before it too.
-CREATE OR REPLACE FUNCTION store.order_lines(hosts text[], local_ns int8[], span_ns int8[])
-RETURNS TABLE ("position" int8, line int8, lo_ns int8, hi_ns int8, after_previous bool, run int8)
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    RETURN QUERY
-    WITH host AS MATERIALIZED (
-        SELECT h.name, store.find_host(h.name) AS id FROM (SELECT DISTINCT unnest(hosts) AS name) h
-    ), line AS MATERIALIZED (
-        SELECT l.n, host.name, host.id, l.ns, l.span, row_number() OVER (PARTITION BY host.name ORDER BY l.ns, l.n) AS k
-        FROM unnest(hosts, local_ns, span_ns) WITH ORDINALITY AS l(name, ns, span, n) JOIN host USING (name)
-    ), clock AS (
-        SELECT l.name, l.id, array_agg(l.ns ORDER BY l.k) AS readings, array_agg(l.span ORDER BY l.k) AS spans
-        FROM line l GROUP BY l.name, l.id
-    ), shown AS MATERIALIZED (
-        SELECT c.name, w.line AS k,
-               CASE WHEN count(w.lo_ns) = count(*) THEN min(w.lo_ns) END AS lo,
-               CASE WHEN count(w.hi_ns) = count(*) THEN max(w.hi_ns) END AS hi,
-               -- The clock epoch, where only one comes into question.
-               CASE WHEN count(*) = 1 THEN min(w.boot_no) END AS boot,
-               CASE WHEN count(*) = 1 THEN min(w.steps) END AS step
-        FROM clock c CROSS JOIN LATERAL store.windows(c.id, c.readings, c.spans) w
-        WHERE c.id IS NOT NULL GROUP BY c.name, w.line
-    ), placed AS (
-        SELECT l.n, l.name, l.ns, l.ns + l.span AS ends, s.lo, s.hi, s.boot, s.step
-        FROM line l LEFT JOIN shown s USING (name, k)
-    ), narrowed AS (
-        SELECT p.n, p.name, p.ns, p.ends, p.boot, p.step,
-               CASE WHEN p.boot IS NULL THEN p.lo ELSE max(p.lo) OVER earlier END AS lo,
-               CASE WHEN p.boot IS NULL THEN p.hi ELSE min(p.hi) OVER later END AS hi
-        FROM placed p
-        WINDOW earlier AS (PARTITION BY p.name, p.boot, p.step ORDER BY p.ns),
-               later AS (PARTITION BY p.name, p.boot, p.step ORDER BY p.ends DESC)
-    ), ranked AS (
-        SELECT r.*, row_number() OVER (ORDER BY r.lo, r.hi, r.name, r.ns, r.n) AS place FROM narrowed r
-    ), compared AS (
-        SELECT r.*, lag(r.n) OVER sequence IS NULL AS first,
-               CASE WHEN lag(r.name) OVER sequence = r.name AND lag(r.boot) OVER sequence = r.boot
-                         AND lag(r.step) OVER sequence = r.step
-                    THEN lag(r.ends) OVER sequence < r.ns
-                    ELSE coalesce(r.lo > lag(r.hi) OVER sequence, false) END AS after_last,
-               max(coalesce(r.hi, 9223372036854775807))
-                   OVER (sequence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS latest
-        FROM ranked r WINDOW sequence AS (ORDER BY r.place)
-    )
-    SELECT c.place, c.n, c.lo, c.hi, CASE WHEN NOT c.first THEN c.after_last END,
-           count(*) FILTER (WHERE c.first OR c.lo > c.latest) OVER (ORDER BY c.place)
-    FROM compared c ORDER BY c.place;
-END $$;
-
--- Blocks -----------------------------------------------------------------------------------------------------
-
-CREATE OR REPLACE FUNCTION store.block_pair(block store.block_row, local_ns int8,
-                                 OUT place int4, OUT before store.sample_row, OUT after store.sample_row)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
-DECLARE
-    d bit varying; w int4[]; b int8[]; s int8[]; p int4[]; a int4[];
-    low int4 := -1; high int4 := block.n; low_ns float8 := block.first_host_ns; high_ns float8 := block.last_host_ns;
-    tries int4 := 0; k int4; seq int8; raw int8; shown int8; ref int8; off int8; lo int8; rest int8; x store.sample_row;
-BEGIN
-    d := block.data || B'';
-    SELECT h.w, h.base, h.slope, h.present, h.at INTO w, b, s, p, a FROM store.block_heads(d, block.n) h;
-    IF local_ns < block.first_host_ns THEN
-        high := 0;
-    ELSIF local_ns >= block.last_host_ns THEN
-        low := block.n - 1;
-    ELSE
-        low := 0;
-        high := block.n - 1;
-    END IF;
-    WHILE high - low > 1 LOOP
-        -- Reports come evenly, mostly: the rule of three finds the place at once. Halving ends what it does not find,
-        -- and does for readings that are one in floating point.
-        tries := tries + 1;
-        k := CASE WHEN tries > 4 OR high_ns = low_ns THEN (low + high) / 2
-                  ELSE low + least(greatest(floor((local_ns - low_ns) / (high_ns - low_ns) * (high - low))::int4, 1),
-                                   high - low - 1) END;
-        seq := b[1] + substring(d FROM a[1] + k * w[1] FOR w[1])::int8
-               + CASE WHEN s[1] = 0 THEN 0 ELSE s[1] * k END;
-        raw := b[2] + substring(d FROM a[2] + k * w[2] FOR w[2])::int8
-               + CASE WHEN s[2] = 0 THEN 0 ELSE s[2] * (seq - block.first_seq) END;
-        shown := CASE WHEN w[3] = 64 THEN 0 ELSE raw END
-                 + store.block_value(d, w[3], b[3], s[3], p[3], a[3], k, raw, block.first_raw_ns);
-        IF shown <= local_ns THEN low := k; low_ns := shown; ELSE high := k; high_ns := shown; END IF;
-    END LOOP;
-    place := low;
-    x.host_id := block.host_id;
-    x.boot_no := block.boot_no;
-    x.steps := block.steps;
-    FOR k IN greatest(low, 0)..least(low + 1, block.n - 1) LOOP
-        -- As in block_samples.
-        seq := b[1] + substring(d FROM a[1] + k * w[1] FOR w[1])::int8
-               + CASE WHEN s[1] = 0 THEN 0 ELSE s[1] * k END;
-        raw := b[2] + substring(d FROM a[2] + k * w[2] FOR w[2])::int8
-               + CASE WHEN s[2] = 0 THEN 0 ELSE s[2] * (seq - block.first_seq) END;
-        x.seq := seq;
-        x.raw_ns := raw;
-        x.host_ns := CASE WHEN w[3] = 64 THEN 0 ELSE raw END
-                     + store.block_value(d, w[3], b[3], s[3], p[3], a[3], k, raw, block.first_raw_ns);
-        ref := CASE WHEN w[4] = 64 THEN 0 ELSE raw / 1000 END
-               + store.block_value(d, w[4], b[4], s[4], p[4], a[4], k, raw, block.first_raw_ns);
-        x.ref_time := timestamptz '2000-01-01 00:00:00+00' + (ref / 86400000000) * interval '24 hours'
-                      + (ref % 86400000000) * interval '1 microsecond';
-        off := store.block_value(d, w[5], b[5], s[5], p[5], a[5], k, raw, block.first_raw_ns);
-        rest := store.block_value(d, w[6], b[6], s[6], p[6], a[6], k, raw, block.first_raw_ns);
-        lo := CASE WHEN w[6] = 64 THEN rest ELSE coalesce(off, 0) - rest END;
-        rest := store.block_value(d, w[7], b[7], s[7], p[7], a[7], k, raw, block.first_raw_ns);
-        x.lo_ns := lo;
-        x.hi_ns := CASE WHEN w[7] = 64 OR rest IS NULL THEN rest
-                        ELSE (2 * coalesce(off, 0) - coalesce(lo, 0)) + rest END;
-        x.frequency_ppb := store.block_value(d, w[9], b[9], s[9], p[9], a[9], k, raw, block.first_raw_ns);
-        x.stray_ns := store.block_value(d, w[10], b[10], s[10], p[10], a[10], k, raw, block.first_raw_ns);
-        x.rate_margin_ppb := store.block_value(d, w[11], b[11], s[11], p[11], a[11], k, raw, block.first_raw_ns);
-        IF k = low THEN before := x; ELSE after := x; END IF;
-    END LOOP;
-END $$;
-
-COMMENT ON COLUMN fleet.samples.steps IS 'How often in that boot the system clock was set, or may have been while the host slept or no agent ran; boot_no and steps name the clock epoch.';
