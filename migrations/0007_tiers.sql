@@ -10,8 +10,10 @@ CREATE TABLE store.tier_mark (
     sealed_until   timestamptz NOT NULL DEFAULT 'epoch',  -- older samples are written to sample_late
     closed_until   timestamptz NOT NULL DEFAULT 'epoch',  -- older rows of sample are in blocks: read no more
     minutes_sealed timestamptz NOT NULL DEFAULT 'epoch',  -- older samples correct rollups (rollup_dirty)
-    minutes_until  timestamptz NOT NULL DEFAULT 'epoch',  -- rollup_minute is whole up to here
+    minutes_until  timestamptz NOT NULL DEFAULT 'epoch',  -- minutes are whole up to here
+    minutes_packed timestamptz NOT NULL DEFAULT 'epoch',  -- older rows of rollup_minute are in minute_block: read no more
     hours_until    timestamptz NOT NULL DEFAULT 'epoch',  -- rollup_hour is whole up to here
+    hours_gathered timestamptz NOT NULL DEFAULT 'epoch',  -- and gathered by host up to here
     samples_from   timestamptz NOT NULL DEFAULT 'epoch',  -- older samples have been dropped
     minutes_from   timestamptz NOT NULL DEFAULT 'epoch'   -- older minutes have been dropped
 );
@@ -315,6 +317,41 @@ CREATE TABLE store.rollup_minute (
 CREATE INDEX rollup_minute_by_time ON store.rollup_minute USING brin (bucket) WITH (pages_per_range = 32);
 SELECT store.distribute('rollup_minute');
 
+-- The minutes of a host in an hour that is over, an array for each column: a quarter as large as the rows, which come a
+-- minute at a time for all hosts, so that a day of one host would be read from 1,440 pages.
+CREATE TABLE store.minute_block (
+    host_id        int8 NOT NULL,
+    hour           timestamptz NOT NULL,
+    minute         int2[] NOT NULL,           -- of the hour; the others as in rollup_minute
+    lo_ns          int8[] NOT NULL,
+    hi_ns          int8[] NOT NULL,
+    widest_ns      int8[] NOT NULL,
+    offset_ns      int8[] NOT NULL,
+    offset_min_ns  int8[] NOT NULL,
+    offset_max_ns  int8[] NOT NULL,
+    boot_no        int4[] NOT NULL,
+    steps          int4[] NOT NULL,
+    samples        int4[] NOT NULL,
+    without_window int4[] NOT NULL,
+    first_ms       int4[] NOT NULL,
+    last_ms        int4[] NOT NULL,
+    gap_ms         int4[] NOT NULL,
+    epochs         int4[] NOT NULL,
+    worst_state    int2[] NOT NULL,
+    sources_min    int2[] NOT NULL,
+    PRIMARY KEY (host_id, hour)
+) PARTITION BY RANGE (hour);
+-- Compressed, but not kept elsewhere.
+DO $$
+DECLARE name text;
+BEGIN
+    FOR name IN SELECT attname FROM pg_attribute
+                WHERE attrelid = 'store.minute_block'::regclass AND attnum > 0 AND attndims > 0 LOOP
+        EXECUTE format('ALTER TABLE store.minute_block ALTER %I SET STORAGE MAIN', name);
+    END LOOP;
+END $$;
+SELECT store.distribute('minute_block');
+
 CREATE TABLE store.rollup_hour (LIKE store.rollup_minute, PRIMARY KEY (host_id, bucket))
     PARTITION BY RANGE (bucket);
 SELECT store.distribute('rollup_hour');
@@ -336,6 +373,23 @@ CREATE TABLE store.fleet_minute (
     states        int4[] NOT NULL,            -- hosts by worst state, in the order of its numbers
     extreme_hosts int8[] NOT NULL             -- farthest possible from UTC, the worst first
 );
+
+-- Every minute, wherever it is kept. Who asks for a stretch names hour, too: blocks are found by it.
+CREATE VIEW store.minutes AS
+SELECT m.host_id, date_bin('1 hour', m.bucket, 'epoch') AS hour, m.bucket,
+       m.lo_ns, m.hi_ns, m.widest_ns, m.offset_ns, m.offset_min_ns, m.offset_max_ns, m.boot_no, m.steps,
+       m.samples, m.without_window, m.first_ms, m.last_ms, m.gap_ms, m.epochs, m.worst_state, m.sources_min
+FROM store.rollup_minute m WHERE m.bucket >= (SELECT minutes_packed FROM store.tier_mark)
+UNION ALL
+SELECT b.host_id, b.hour, b.hour + m.minute * interval '1 minute',
+       m.lo_ns, m.hi_ns, m.widest_ns, m.offset_ns, m.offset_min_ns, m.offset_max_ns, m.boot_no, m.steps,
+       m.samples, m.without_window, m.first_ms, m.last_ms, m.gap_ms, m.epochs, m.worst_state, m.sources_min
+FROM store.minute_block b
+CROSS JOIN LATERAL unnest(b.minute, b.lo_ns, b.hi_ns, b.widest_ns, b.offset_ns, b.offset_min_ns, b.offset_max_ns,
+                          b.boot_no, b.steps, b.samples, b.without_window, b.first_ms, b.last_ms, b.gap_ms,
+                          b.epochs, b.worst_state, b.sources_min)
+    AS m (minute, lo_ns, hi_ns, widest_ns, offset_ns, offset_min_ns, offset_max_ns, boot_no, steps, samples,
+          without_window, first_ms, last_ms, gap_ms, epochs, worst_state, sources_min);
 
 -- A host over time in buckets of this many seconds, from the tier that suits the bucket, and finer ones for what
 -- that tier has not got yet. Oldest first; one row per bucket and clock epoch. Thousands of rows go through it
@@ -374,9 +428,9 @@ BEGIN
                date_part('epoch', r.bucket) + r.last_ms / 1e3::float8, r.lo_ns, r.hi_ns, r.widest_ns, r.offset_ns,
                r.offset_min_ns, r.offset_max_ns, r.boot_no, r.steps, r.samples, r.without_window,
                r.gap_ms, r.worst_state, r.sources_min, 0
-        FROM store.rollup_minute r
-        WHERE r.host_id = host AND r.bucket > m_start - interval '1 minute' AND r.bucket >= h_end
-          AND r.bucket < least(until, m_end)
+        FROM store.minutes r
+        WHERE r.host_id = host AND r.hour > m_start - interval '1 hour' AND r.hour < least(until, m_end)
+          AND r.bucket > m_start - interval '1 minute' AND r.bucket >= h_end AND r.bucket < least(until, m_end)
         UNION ALL
         SELECT CASE WHEN s.ref_time < mark.closed_until THEN 1 ELSE 2 END, date_part('epoch', s.ref_time),
                date_part('epoch', s.ref_time), s.lo_ns, s.hi_ns, store.width(s.lo_ns, s.hi_ns), s.offset_ns,
@@ -482,7 +536,14 @@ BEGIN
                r.bucket + r.last_ms * interval '1 ms' AS l
         FROM store.rollup_minute r
         WHERE r.bucket > since - interval '1 minute' AND r.bucket < least(until, mark.minutes_until)
-          AND (id IS NULL OR r.host_id = id)
+          AND r.bucket >= mark.minutes_packed AND (id IS NULL OR r.host_id = id)
+        UNION ALL
+        SELECT b.host_id, b.hour + m.minute * interval '1 minute' + m.first_ms * interval '1 ms',
+               b.hour + m.minute * interval '1 minute' + m.last_ms * interval '1 ms'
+        FROM store.minute_block b CROSS JOIN LATERAL unnest(b.minute, b.first_ms, b.last_ms) AS m (minute, first_ms, last_ms)
+        WHERE b.hour > since - interval '1 hour' AND b.hour < until
+          AND b.hour + m.minute * interval '1 minute' > since - interval '1 minute'
+          AND b.hour + m.minute * interval '1 minute' < until AND (id IS NULL OR b.host_id = id)
         UNION ALL
         SELECT s.host_id, min(s.ref_time), max(s.ref_time) FROM store.sample s
         WHERE s.ref_time >= greatest(since, mark.minutes_until) AND s.ref_time < until
@@ -568,7 +629,10 @@ CROSS JOIN LATERAL (
     SELECT coalesce(sum(pg_total_relation_size(p.relid)), 0)::int8 AS bytes, count(*) AS partitions,
            coalesce(sum(greatest(c.reltuples, 0)), 0)::int8 AS rows_estimate
     FROM (SELECT parent.oid WHERE parent.relkind = 'r'
-          UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = parent.oid) p (relid)
+          UNION ALL SELECT i.inhrelid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
+                    WHERE c.relnamespace = parent.relnamespace
+                      -- And minutes that are not packed yet.
+                      AND (c.relname = t.parent OR t.tier = 'minutes' AND c.relname = 'rollup_minute')) p (relid)
     JOIN pg_class c ON c.oid = p.relid
 ) s
 LEFT JOIN LATERAL (

@@ -48,14 +48,6 @@ BEGIN
 END $$;
 
 
--- Where a year is ----------------------------------------------------------------------------------
-
--- rollup_hour is gathered by host up to here (collector/store/src/tiers/gather.rs). 1970: not at all.
-DO $$
-BEGIN
-    ALTER TABLE store.tier_mark ADD hours_gathered timestamptz NOT NULL DEFAULT 'epoch';
-END $$;
-
 -- Who is worst --------------------------------------------------------------------------------------
 
 -- Replaced in place, the new column last: grants, and views that people built on it, stay. Bounds as far apart as

@@ -37,10 +37,11 @@ END $$;
 -- When it is safe to drop -------------------------------------------------------------------------------
 
 CREATE TABLE store.housekeeping (
-    one          bool PRIMARY KEY DEFAULT true CHECK (one),
-    time_known   timestamptz NOT NULL DEFAULT 'epoch',  -- it was certainly so late (collector/store/src/doubt.rs)
-    packed_until timestamptz NOT NULL DEFAULT 'epoch',  -- what tier_mark.closed_until was
-    noted_at     timestamptz NOT NULL DEFAULT 'epoch'   -- at this moment: whoever began to read later knows it
+    one            bool PRIMARY KEY DEFAULT true CHECK (one),
+    time_known     timestamptz NOT NULL DEFAULT 'epoch',  -- it was certainly so late (collector/store/src/doubt.rs)
+    packed_until   timestamptz NOT NULL DEFAULT 'epoch',  -- what tier_mark.closed_until was
+    minutes_packed timestamptz NOT NULL DEFAULT 'epoch',  -- and tier_mark.minutes_packed
+    noted_at       timestamptz NOT NULL DEFAULT 'epoch'   -- at this moment: whoever began to read later knows it
 );
 INSERT INTO store.housekeeping DEFAULT VALUES;
 

@@ -22,8 +22,8 @@ const DROPPED_WITHIN: Duration = Duration::from_secs(300);
 /// steps, one has no window now and then. Samples of the hour before came late. Nothing is rolled up or repacked.
 const FILL: &str = "
     CREATE TABLE public.base AS SELECT date_trunc('hour', now() - interval '15 minutes') AS hour;
-    UPDATE store.tier_mark SET (sealed_until, closed_until, minutes_sealed, minutes_until, hours_until) =
-        (SELECT t, t, t, t, t FROM (SELECT hour - interval '20 hours' AS t FROM public.base) t);
+    UPDATE store.tier_mark SET (sealed_until, closed_until, minutes_sealed, minutes_until, minutes_packed, hours_until) =
+        (SELECT t, t, t, t, t, t FROM (SELECT hour - interval '20 hours' AS t FROM public.base) t);
     DO $$
     DECLARE at timestamptz; name text;
     BEGIN
@@ -80,7 +80,7 @@ const WRONG_ROLLUPS: &str = "
     WITH found AS (
         SELECT host_id, bucket, lo_ns, hi_ns, widest_ns, offset_min_ns, offset_max_ns, samples::int8,
                without_window::int8, worst_state, sources_min
-        FROM store.rollup_{unit} WHERE host_id > 1000
+        FROM {rollups} WHERE host_id > 1000
     ), expected AS (
         SELECT host_id, date_trunc('{unit}', ref_time), min(lo_ns), max(hi_ns), max(hi_ns - lo_ns), min(offset_ns),
                max(offset_ns), count(*), count(*) - count(lo_ns), max(state), min(sources_used)
@@ -157,8 +157,9 @@ async fn chaos(seed: u64) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     ensure!(difference(&owner, 1001, 1016).await? == 0, "samples are not those that were");
-    for unit in ["minute", "hour"] {
-        let wrong = number(&owner, &WRONG_ROLLUPS.replace("{unit}", unit)).await?;
+    for (unit, rollups) in [("minute", "store.minutes"), ("hour", "store.rollup_hour")] {
+        let wrong = WRONG_ROLLUPS.replace("{unit}", unit).replace("{rollups}", rollups);
+        let wrong = number(&owner, &wrong).await?;
         ensure!(wrong == 0, "{wrong} rollups of a {unit} are wrong");
     }
     let wrong = number(&owner, WRONG_FLEET).await?;

@@ -42,6 +42,7 @@ const TABLES: &[(&str, Place)] = &[
     ("store.sample_late", Distributed),
     ("store.sample_block", Distributed),
     ("store.rollup_minute", Distributed),
+    ("store.minute_block", Distributed),
     ("store.rollup_hour", Distributed),
     ("store.rollup_dirty", Distributed),
     ("store.fleet_minute", Local),

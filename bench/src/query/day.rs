@@ -60,7 +60,7 @@ impl Day {
             pool,
             &format!(
                 "UPDATE store.tier_mark SET (sealed_until, closed_until, minutes_sealed, minutes_until,
-                     hours_until) = (SELECT t, t, t, t, t FROM to_timestamp({}) t);",
+                     minutes_packed, hours_until) = (SELECT t, t, t, t, t, t FROM to_timestamp({}) t);",
                 self.since
             ),
         )
@@ -154,7 +154,7 @@ impl Day {
              DECLARE start timestamptz; part record;
              BEGIN
                  FOR part IN SELECT * FROM (VALUES ('rollup_hour', 'month', 'YYYYMM', {from}),
-                                                   ('rollup_minute', 'day', 'YYYYMMDD', {since} - 30 * 86400)) v(t, unit, digits, f)
+                                                   ('minute_block', 'day', 'YYYYMMDD', {since} - 30 * 86400)) v(t, unit, digits, f)
                  LOOP
                      FOR start IN SELECT generate_series(date_trunc(part.unit, to_timestamp(part.f), 'UTC'), to_timestamp({since}),
                                                          ('1 ' || part.unit)::interval)
@@ -168,22 +168,39 @@ impl Day {
              END $$"
         );
         sqlx::query(AssertSqlSafe(partitions)).execute(pool).await?;
-        for (table, from, step) in
-            [("rollup_hour", from, HOUR_S), ("rollup_minute", since - 30 * 86_400, 60)]
-        {
-            let each = step / INTERVAL_S;
-            let insert = format!(
-                "INSERT INTO store.{table} (host_id, bucket, lo_ns, hi_ns, widest_ns, offset_ns, offset_min_ns,
-                     offset_max_ns, boot_no, steps, samples, without_window, first_ms, last_ms, gap_ms, epochs,
-                     worst_state, sources_min)
-                 SELECT host_id, to_timestamp(t), -400000 - (h & 65535), 400000 + (h >> 8 & 65535), 600000 + (h & 65535), h % 50000,
-                        -50000, 50000, 1, 0, {each}, 0, 1000, {step} * 1000 - 9000, 10000, 1, 2, 3
+        let rollups = |from: i64, step: i64| {
+            format!(
+                "SELECT host_id, t, -400000 - (h & 65535) AS lo, 400000 + (h >> 8 & 65535) AS hi, 600000 + (h & 65535) AS widest,
+                        h % 50000 AS off
                  FROM (SELECT host_id, t, hashint8(host_id * 1000003 + t) & 2147483647 AS h
                        FROM generate_series({from}::int8, {since} - {step}, {step}) AS t
-                       CROSS JOIN generate_series(1::int8, {hosts}, {every}) AS host_id) x
-                 WHERE t >= {from} ON CONFLICT DO NOTHING",
+                       CROSS JOIN generate_series(1::int8, {hosts}, {every}) AS host_id) x",
                 from = from + (step - from % step) % step,
-            );
+            )
+        };
+        let of_hour = HOUR_S / INTERVAL_S;
+        let hours = format!(
+            "INSERT INTO store.rollup_hour (host_id, bucket, lo_ns, hi_ns, widest_ns, offset_ns, offset_min_ns,
+                 offset_max_ns, boot_no, steps, samples, without_window, first_ms, last_ms, gap_ms, epochs,
+                 worst_state, sources_min)
+             SELECT host_id, to_timestamp(t), lo, hi, widest, off, -50000, 50000, 1, 0, {of_hour}, 0, 1000, 3591000, 10000,
+                    1, 2, 3
+             FROM ({}) x ON CONFLICT DO NOTHING",
+            rollups(from, HOUR_S)
+        );
+        let same = |value: i64| format!("array_agg({value})");
+        let minutes = format!(
+            "INSERT INTO store.minute_block (host_id, hour, minute, lo_ns, hi_ns, widest_ns, offset_ns, offset_min_ns,
+                 offset_max_ns, boot_no, steps, samples, without_window, first_ms, last_ms, gap_ms, epochs,
+                 worst_state, sources_min)
+             SELECT host_id, to_timestamp(t / {HOUR_S} * {HOUR_S}), array_agg((t % {HOUR_S} / 60)::int2), array_agg(lo),
+                    array_agg(hi), array_agg(widest), array_agg(off), {}
+             FROM ({} ORDER BY t, host_id) x GROUP BY t / {HOUR_S}, host_id
+             ORDER BY t / {HOUR_S}, host_id ON CONFLICT DO NOTHING",
+            [-50_000, 50_000, 1, 0, 60 / INTERVAL_S, 0, 1_000, 51_000, 10_000, 1, 2, 3].map(same).join(", "),
+            rollups(since - 30 * 86_400, 60)
+        );
+        for (table, insert) in [("rollup_hour", hours), ("minute_block", minutes)] {
             let mut tx = pool.begin().await?;
             sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *tx).await?;
             sqlx::query(AssertSqlSafe(insert)).execute(&mut *tx).await?;

@@ -114,10 +114,11 @@ impl Housekeeper {
 
     async fn tiers(&self, now: Timestamp<Utc>) -> bool {
         match self.store.maintain_tiers(now, &self.keep.tiers(), HOURS_AT_ONCE).await {
-            Ok(Progress { minutes, corrected, hours, samples, late, days }) => {
+            Ok(Progress { minutes, corrected, packed, hours, samples, late, days }) => {
                 tracing::debug!(
                     minutes,
                     corrected,
+                    packed,
                     hours,
                     samples,
                     late,

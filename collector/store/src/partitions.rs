@@ -1,5 +1,5 @@
-//! Partitions by time: made ahead, dropped when old. Samples by the hour, blocks and minutes by the day, hours
-//! by the month.
+//! Partitions by time: made ahead, dropped when old. Samples and minutes by the hour, blocks of either by the day,
+//! hours by the month.
 //!
 //! A row outside every partition would fail its whole batch, so partitions of samples reach back to the
 //! oldest hour that is not sealed (what is older goes to `store.sample_late`) and further ahead than
@@ -58,7 +58,9 @@ pub(crate) const RAW: Partitioned = Partitioned {
 pub(crate) const BLOCKS: Partitioned =
     Partitioned { table: "sample_block", unit: Unit::Day, storage: "" };
 pub(crate) const MINUTES: Partitioned =
-    Partitioned { table: "rollup_minute", unit: Unit::Day, storage: "" };
+    Partitioned { table: "rollup_minute", unit: Unit::Hour, storage: "" };
+pub(crate) const MINUTE_BLOCKS: Partitioned =
+    Partitioned { table: "minute_block", unit: Unit::Day, storage: "" };
 pub(crate) const HOURS: Partitioned =
     Partitioned { table: "rollup_hour", unit: Unit::Month, storage: "" };
 
@@ -86,7 +88,7 @@ impl Store {
         .await?;
         let mut dropped = self.drop_packed().await?;
         for (table, oldest) in
-            [(BLOCKS, samples_from), (MINUTES, minutes_from), (HOURS, now - keep.hours)]
+            [(BLOCKS, samples_from), (MINUTE_BLOCKS, minutes_from), (HOURS, now - keep.hours)]
         {
             dropped += self.drop_partitions(table, oldest).await?;
         }
@@ -118,7 +120,8 @@ impl Store {
         let back = now - OLDEST_SAMPLE - DAY;
         let mut made = RAW.make(&mut tx, back.max(marks.sealed_until), now + DAY).await?;
         made += BLOCKS.make(&mut tx, back, now + DAY.times(2)).await?;
-        made += MINUTES.make(&mut tx, back, now + DAY.times(2)).await?;
+        made += MINUTES.make(&mut tx, back.max(marks.minutes_packed), now + HOUR).await?;
+        made += MINUTE_BLOCKS.make(&mut tx, back, now + DAY.times(2)).await?;
         made += HOURS.make(&mut tx, back, now + DAY.times(2)).await?;
         tx.commit().await?;
         Ok(made)
@@ -134,7 +137,8 @@ impl Store {
         // Twice: what is noted in the first turn may go in the second, if nobody reads.
         for _ in 0..2 {
             let noted = sqlx::query!(
-                r#"SELECT packed_until AS "until: jiff_sqlx::Timestamp" FROM store.housekeeping
+                r#"SELECT packed_until AS "samples: jiff_sqlx::Timestamp",
+                          minutes_packed AS "minutes: jiff_sqlx::Timestamp" FROM store.housekeeping
                    WHERE noted_at < clock_timestamp() - make_interval(secs => $1)
                       OR (SELECT rolsuper OR pg_has_role('pg_read_all_stats', 'USAGE')
                           FROM pg_roles WHERE rolname = current_user)
@@ -145,13 +149,15 @@ impl Store {
                 UNSEEN_READERS.as_secs_f64()
             );
             let Some(noted) = noted.fetch_optional(&self.pool).await? else { break };
-            dropped += self.drop_partitions(RAW, time::from_sql(noted.until)).await?;
+            dropped += self.drop_partitions(RAW, time::from_sql(noted.samples)).await?;
+            dropped += self.drop_partitions(MINUTES, time::from_sql(noted.minutes)).await?;
             // Two statements: Citus gives no moment to a row that it finds by a table of every node.
-            let closed = Marks::read(&self.pool).await?.closed_until;
+            let marks = Marks::read(&self.pool).await?;
             sqlx::query!(
-                "UPDATE store.housekeeping SET packed_until = $1, noted_at = clock_timestamp()
-                 WHERE packed_until < $1",
-                time::to_sql(closed) as _
+                "UPDATE store.housekeeping SET packed_until = $1, minutes_packed = $2, noted_at = clock_timestamp()
+                 WHERE packed_until < $1 OR minutes_packed < $2",
+                time::to_sql(marks.closed_until) as _,
+                time::to_sql(marks.minutes_packed) as _
             )
             .execute(&self.pool)
             .await?;

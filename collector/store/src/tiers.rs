@@ -3,10 +3,12 @@
 //! Time flows through marks in one row, `store.tier_mark`. `sealed_until` and `minutes_sealed` move while no
 //! writer is between reading them and its commit; from then on no row that is older comes into the raw
 //! table, or it is noted that a rollup lacks it. What is sealed is worked on at leisure, in a transaction
-//! that moves `closed_until`, `minutes_until` or `hours_until` as well: killed at any instant, it begins
+//! that moves `closed_until`, `minutes_until`, `minutes_packed` or `hours_until` as well: killed at any instant, it begins
 //! again from there.
 
+mod correct;
 mod gather;
+mod pack;
 mod repack;
 mod roll;
 mod storage;
@@ -45,6 +47,8 @@ pub struct Progress {
     pub minutes: u64,
     /// Hours of hosts whose rollups were made again, for samples that came late.
     pub corrected: u64,
+    /// Hours whose minutes were packed.
+    pub packed: u64,
     /// Hours repacked.
     pub hours: u64,
     /// Samples repacked.
@@ -62,6 +66,7 @@ pub(crate) struct Marks {
     pub(crate) closed_until: Timestamp<Utc>,
     pub(crate) minutes_sealed: Timestamp<Utc>,
     pub(crate) minutes_until: Timestamp<Utc>,
+    pub(crate) minutes_packed: Timestamp<Utc>,
     pub(crate) hours_until: Timestamp<Utc>,
     pub(crate) hours_gathered: Timestamp<Utc>,
 }
@@ -78,6 +83,7 @@ impl Marks {
                       closed_until AS "closed: jiff_sqlx::Timestamp",
                       minutes_sealed AS "minutes_sealed: jiff_sqlx::Timestamp",
                       minutes_until AS "minutes: jiff_sqlx::Timestamp",
+                      minutes_packed AS "packed: jiff_sqlx::Timestamp",
                       hours_until AS "hours: jiff_sqlx::Timestamp",
                       hours_gathered AS "gathered: jiff_sqlx::Timestamp" FROM store.tier_mark"#
         )
@@ -88,6 +94,7 @@ impl Marks {
             closed_until: time::from_sql(row.closed),
             minutes_sealed: time::from_sql(row.minutes_sealed),
             minutes_until: time::from_sql(row.minutes),
+            minutes_packed: time::from_sql(row.packed),
             hours_until: time::from_sql(row.hours),
             hours_gathered: time::from_sql(row.gathered),
         })
@@ -100,6 +107,7 @@ impl Marks {
                       closed_until AS "closed!: jiff_sqlx::Timestamp",
                       minutes_sealed AS "minutes_sealed!: jiff_sqlx::Timestamp",
                       minutes_until AS "minutes!: jiff_sqlx::Timestamp",
+                      minutes_packed AS "packed!: jiff_sqlx::Timestamp",
                       hours_until AS "hours!: jiff_sqlx::Timestamp",
                       hours_gathered AS "gathered!: jiff_sqlx::Timestamp" FROM store.marks_for_writing()"#
         )
@@ -110,6 +118,7 @@ impl Marks {
             closed_until: time::from_sql(row.closed),
             minutes_sealed: time::from_sql(row.minutes_sealed),
             minutes_until: time::from_sql(row.minutes),
+            minutes_packed: time::from_sql(row.packed),
             hours_until: time::from_sql(row.hours),
             hours_gathered: time::from_sql(row.gathered),
         })
@@ -129,7 +138,7 @@ impl Marks {
         locks::exclude_writers(&mut *connection).await?;
         sqlx::query!(
             "UPDATE store.tier_mark SET sealed_until = $1, closed_until = $1, minutes_sealed = $1,
-                                        minutes_until = $1, hours_until = $1",
+                                        minutes_until = $1, minutes_packed = $1, hours_until = $1",
             at as _
         )
         .execute(&mut *connection)
@@ -158,7 +167,7 @@ impl Store {
         Ok(behind && !marks.are_unset())
     }
 
-    /// One round: rolls up the minutes that are over, corrects what came late, gathers the hours of days that are
+    /// One round: rolls up the minutes that are over, corrects what came late, packs their hours, gathers the hours of days that are
     /// over, repacks the hours that are old enough. Returns when all is done that was to do, or `most_hours` hours
     /// (and days) are.
     ///
@@ -172,6 +181,8 @@ impl Store {
     ) -> Result<Progress, sqlx::Error> {
         let mut progress = Progress::default();
         self.roll(now, most_hours, &mut progress).await?;
+        self.correct(&mut progress).await?;
+        self.pack(most_hours, &mut progress).await?;
         self.gather(most_hours, &mut progress).await?;
         self.repack(now, keep.raw, most_hours, &mut progress).await?;
         Ok(progress)
@@ -186,7 +197,7 @@ impl Store {
             ("raw", "sample", keep.raw),
             ("late", "sample_late", HOUR),
             ("samples", "sample_block", keep.samples),
-            ("minutes", "rollup_minute", keep.minutes),
+            ("minutes", "minute_block", keep.minutes),
             ("hours", "rollup_hour", keep.hours),
             ("events", "event", keep.events),
         ];

@@ -46,7 +46,7 @@ async fn one_that_stands_still_stops_no_other() {
     let (store, pool) = (world.app().store().clone(), world.sql().await);
     let mut session = Agent::enrol(&world, "a").await.session().await;
     let begin = "UPDATE store.tier_mark SET sealed_until = t, closed_until = t, minutes_sealed = t,
-                     minutes_until = t, hours_until = t
+                     minutes_until = t, minutes_packed = t, hours_until = t
                  FROM (SELECT date_trunc('hour', now()) - interval '5 hours' AS t) t";
     sqlx::query(begin).execute(&pool).await.unwrap();
     store.make_partitions(clock::now()).await.unwrap();
@@ -99,7 +99,7 @@ async fn an_abandoned_transaction_ends() {
 async fn aged(world: &World) -> PgPool {
     let pool = world.sql().await;
     let begin = "UPDATE store.tier_mark SET sealed_until = t, closed_until = t, minutes_sealed = t,
-                     minutes_until = t, hours_until = t
+                     minutes_until = t, minutes_packed = t, hours_until = t
                  FROM (SELECT date_trunc('hour', now()) - interval '40 days' AS t) t;
                  UPDATE store.housekeeping SET time_known = now() - interval '40 days'";
     sqlx::raw_sql(begin).execute(&pool).await.unwrap();

@@ -111,7 +111,7 @@ const QUESTIONS: &[&str] = &[
 async fn answers(store: &Store, pool: &PgPool) -> Vec<String> {
     let begin = format!(
         "UPDATE store.tier_mark SET sealed_until = t, closed_until = t, minutes_sealed = t, minutes_until = t,
-                                    hours_until = t, samples_from = t, minutes_from = t, hours_gathered = t
+                                    minutes_packed = t, hours_until = t, samples_from = t, minutes_from = t, hours_gathered = t
          FROM (SELECT to_timestamp({BEGIN_S}) AS t) b"
     );
     sqlx::query(AssertSqlSafe(begin)).execute(pool).await.unwrap();
@@ -167,7 +167,10 @@ async fn answers_are_those_of_plain_postgres() {
         .maintain_partitions(Timestamp::from_ns(BEGIN_S * 1_000_000_000), &KEEP)
         .await
         .unwrap();
-    assert_eq!(dropped.dropped, 1, "the raw rows of the hour that was repacked");
+    assert_eq!(
+        dropped.dropped, 3,
+        "raw rows of the hour that was repacked, rows of two hours of minutes"
+    );
 
     let rollups =
         "SELECT string_agg(r::text, ' ' ORDER BY host_id, bucket) FROM store.rollup_hour r";

@@ -17,7 +17,7 @@ async fn made_ahead_and_dropped_when_old() {
     let now = clock::now();
     let raw = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'store.sample'::regclass";
     let minutes =
-        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'store.rollup_minute'::regclass";
+        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'store.minute_block'::regclass";
     // 2 hours back to a day ahead; 8 days back to 2 ahead.
     assert!((27..=28).contains(&world.number(raw).await), "{}", world.number(raw).await);
     assert!((11..=12).contains(&world.number(minutes).await), "{}", world.number(minutes).await);

@@ -70,7 +70,7 @@ async fn filled() -> (World, Store, PgPool) {
                 GRANT SELECT ON public.base TO fleet_reader;";
     sqlx::raw_sql(base).execute(&pool).await.unwrap();
     let begin = "UPDATE store.tier_mark SET sealed_until = t, closed_until = t, minutes_sealed = t,
-                     minutes_until = t, hours_until = t
+                     minutes_until = t, minutes_packed = t, hours_until = t
                  FROM (SELECT (SELECT hour FROM public.base) - interval '2 hours' AS t) t";
     sqlx::query(begin).execute(&pool).await.unwrap();
     store.make_partitions(clock::now()).await.unwrap();
@@ -159,7 +159,7 @@ async fn cut_off_anywhere() {
     .await;
     assert!(cuts > 5, "it was cut off {cuts} times only");
     assert_eq!(number(&pool, DIFFERENCE).await, 0);
-    let minutes = "SELECT sum(samples)::int8 FROM store.rollup_minute";
+    let minutes = "SELECT sum(samples)::int8 FROM store.minutes";
     let hours = "SELECT sum(samples)::int8 FROM store.rollup_hour";
     let all = number(&pool, "SELECT count(*) FROM public.expected").await;
     assert_eq!((number(&pool, minutes).await, number(&pool, hours).await), (all, all));
@@ -224,7 +224,7 @@ async fn late_samples_are_stored_once_and_correct_rollups() {
 
     let done = store.maintain_tiers(clock::now(), &KEEP, 24).await.unwrap();
     assert_eq!(done.corrected, 1);
-    let rolled = "SELECT (SELECT sum(samples) FROM store.rollup_minute WHERE lo_ns = -1000)::int8
+    let rolled = "SELECT (SELECT sum(samples) FROM store.minutes WHERE lo_ns = -1000)::int8
                        + (SELECT sum(samples) FROM store.rollup_hour WHERE hi_ns = 2000)::int8";
     assert_eq!(number(&pool, rolled).await, 2, "the old one: in its minute and its hour");
 
@@ -247,7 +247,9 @@ async fn a_long_reader_stops_nothing() {
     let (mut world, store, pool) = filled().await;
     let mut session = Agent::enrol(&world, "a").await.session().await;
     let mut reader = pool.begin().await.unwrap();
-    sqlx::query("SELECT count(*) FROM store.sample").execute(&mut *reader).await.unwrap();
+    for table in ["SELECT count(*) FROM store.sample", "SELECT count(*) FROM store.rollup_minute"] {
+        sqlx::query(table).execute(&mut *reader).await.unwrap();
+    }
 
     store.maintain_tiers(later(), &KEEP, 24).await.unwrap();
     let done = store.maintain_partitions(clock::now() + DAY, &KEEP).await.unwrap();
@@ -334,6 +336,92 @@ async fn people_see_it() {
     world.stop().await;
 }
 
+/// Minutes of the hours that were filled.
+const MINUTES: &str = "
+    SELECT host_id, bucket, lo_ns, hi_ns, widest_ns, offset_ns, offset_min_ns, offset_max_ns, boot_no, steps, samples,
+           without_window, first_ms, last_ms, gap_ms, epochs, worst_state, sources_min
+    FROM store.{minutes}, public.base WHERE bucket < base.hour";
+
+/// Proves that the minutes of an hour that is packed are those that were rolled up, every column of them; that their
+/// rows go; and that a sample which comes late makes them, and their hour, again.
+#[tokio::test(flavor = "multi_thread")]
+async fn minutes_are_packed_exactly() {
+    let (mut world, store, pool) = filled().await;
+    let rows = MINUTES.replace("{minutes}", "rollup_minute");
+    let keep_rows = format!(
+        "CREATE TABLE public.rows AS {rows} LIMIT 0;
+         CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             INSERT INTO public.rows {rows} AND bucket >= OLD.minutes_packed AND bucket < NEW.minutes_packed;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER keep BEFORE UPDATE OF minutes_packed ON store.tier_mark
+         FOR EACH ROW EXECUTE FUNCTION public.keep();"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(keep_rows)).execute(&pool).await.unwrap();
+    let done = store.maintain_tiers(later(), &KEEP, 24).await.unwrap();
+    assert!(done.packed >= 2, "{done:?}");
+    let all = MINUTES.replace("{minutes}", "minutes");
+    let different = format!(
+        "SELECT (SELECT count(*) FROM ({all} EXCEPT ALL TABLE public.rows) a)
+              + (SELECT count(*) FROM (TABLE public.rows EXCEPT ALL {all}) b)"
+    );
+    let different = async || -> i64 {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(different.clone())).fetch_one(&pool).await.unwrap()
+    };
+    assert!(number(&pool, "SELECT count(*) FROM public.rows").await > 300);
+    assert_eq!(different().await, 0, "packed");
+    store.maintain_partitions(clock::now(), &KEEP).await.unwrap();
+    let left = "SELECT count(*) FROM store.rollup_minute, public.base WHERE bucket < base.hour";
+    assert_eq!(number(&pool, left).await, 0, "the rows went");
+    assert_eq!(different().await, 0, "without the rows");
+
+    let late = "
+        INSERT INTO store.sample_late (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, offset_ns, boot_no, steps,
+                                       state, sources_used)
+        SELECT 2, hour - interval '5 min', 9999, 0, 0, -123456789, 5, 0, 1, 0, 2, 3 FROM public.base;
+        INSERT INTO store.sample_late (host_id, ref_time, seq, host_ns, raw_ns, boot_no, steps, state, sources_used)
+        SELECT 99, hour - interval '5 min', 9999, 0, 0, 1, 0, 1, 0 FROM public.base;
+        INSERT INTO store.rollup_dirty SELECT h, hour - interval '1 hour' FROM public.base, unnest(ARRAY[2, 99]) h;";
+    sqlx::raw_sql(late).execute(&pool).await.unwrap();
+    let done = store.maintain_tiers(later(), &KEEP, 24).await.unwrap();
+    assert_eq!(done.corrected, 2);
+    assert_eq!(different().await, 3, "its minute before and after, and one without a window");
+    let without = "SELECT count(*) FROM store.minutes WHERE host_id = 99 AND lo_ns IS NULL AND widest_ns IS NULL";
+    assert_eq!(number(&pool, without).await, 1);
+    let corrected = "
+        SELECT (SELECT count(*) FROM store.minutes, public.base
+                WHERE host_id = 2 AND bucket = base.hour - interval '5 min' AND lo_ns = -123456789)
+             + (SELECT count(*) FROM store.rollup_hour, public.base
+                WHERE host_id = 2 AND bucket = base.hour - interval '1 hour' AND lo_ns = -123456789)";
+    assert_eq!(number(&pool, corrected).await, 2);
+    world.stop().await;
+}
+
+/// Proves that hosts of which samples came late are corrected whatever their number; and that an hour which goes on is
+/// corrected every ten minutes only, for of hosts in burst mode every sample is late.
+#[tokio::test(flavor = "multi_thread")]
+async fn corrections_of_many_hosts_and_of_an_hour_that_goes_on() {
+    let (mut world, store, pool) = filled().await;
+    let start = "SELECT extract(epoch FROM hour)::int8 - 7200 FROM public.base";
+    let start = Timestamp::from_ns(number(&pool, start).await * 1_000_000_000);
+    let rolled_to = |minute: i64| start + Span::from_secs(60).times(minute + 2);
+    let late = "
+        INSERT INTO store.sample_late (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, offset_ns, boot_no, steps,
+                                       state, sources_used)
+        SELECT h, hour - interval '115 min', 9999, 0, 0, -123456789, 5, 0, 1, 0, 2, 3
+        FROM public.base, generate_series(1001, 3200) h;
+        INSERT INTO store.rollup_dirty SELECT host_id, (SELECT hour FROM public.base) - interval '2 hours'
+        FROM store.sample_late";
+    sqlx::raw_sql(late).execute(&pool).await.unwrap();
+    let seen = "SELECT count(*) FROM store.minutes WHERE lo_ns = -123456789";
+    let done = store.maintain_tiers(rolled_to(25), &KEEP, 24).await.unwrap();
+    assert_eq!((done.minutes, done.corrected, number(&pool, seen).await), (25, 0, 0));
+    let done = store.maintain_tiers(rolled_to(30), &KEEP, 24).await.unwrap();
+    assert_eq!((done.minutes, done.corrected, number(&pool, seen).await), (5, 2_200, 2_200));
+    world.stop().await;
+}
+
 /// Two days of 200 hosts, an hour at a time.
 const TWO_DAYS: &str = "
     INSERT INTO store.host (host_uuid, name, credential_hash)
@@ -343,8 +431,8 @@ const TWO_DAYS: &str = "
     FROM generate_series(0, 47) n, LATERAL (SELECT (SELECT day FROM public.base) + n * interval '1 hour' AS t) t,
          generate_series(1, 200) h;
     CREATE TABLE public.hours AS TABLE store.rollup_hour;
-    UPDATE store.tier_mark SET (sealed_until, closed_until, minutes_sealed, minutes_until, hours_until) =
-        (SELECT t, t, t, t, t FROM date_trunc('hour', now()) t);";
+    UPDATE store.tier_mark SET (sealed_until, closed_until, minutes_sealed, minutes_until, minutes_packed, hours_until) =
+        (SELECT t, t, t, t, t, t FROM date_trunc('hour', now()) t);";
 /// Pages that the hours of one host and day are on, at most.
 const PAGES: &str = "
     SELECT max(pages) FROM (SELECT count(DISTINCT (tableoid, (ctid::text::point)[0])) AS pages FROM store.rollup_hour

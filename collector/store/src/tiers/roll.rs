@@ -1,6 +1,8 @@
 //! Rollups of a minute and of an hour, and the fleet in each minute.
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 use timebase::{Span, Timestamp, Utc};
 
 use super::{HOUR, MINUTE, Marks, Progress, floor};
@@ -10,20 +12,21 @@ use crate::{Store, time};
 
 /// A minute is rolled up so long after its end: agents report several samples at once.
 const SLACK: Span = Span::from_secs(120);
-/// Hours of hosts corrected in one transaction.
-const CORRECTED_AT_ONCE: i64 = 100;
 
-/// $1 and $2: from and to, whole minutes.
-const INSERT_MINUTES: &str = "
+pub(super) const INSERT_MINUTES: &str = "
 INSERT INTO store.rollup_minute (host_id, bucket, lo_ns, hi_ns, widest_ns, offset_ns, offset_min_ns,
     offset_max_ns, boot_no, steps, samples, without_window, first_ms, last_ms, gap_ms, epochs,
-    worst_state, sources_min)
-SELECT host_id, bucket, min(lo_ns), max(hi_ns), max(store.width(lo_ns, hi_ns)),
-    max(offset_ns) FILTER (WHERE newest), min(offset_ns), max(offset_ns),
-    max(boot_no) FILTER (WHERE newest), max(steps) FILTER (WHERE newest),
-    count(*), count(*) FILTER (WHERE lo_ns IS NULL), min(ms), max(ms), coalesce(max(ms - previous), 0),
-    1 + count(*) FILTER (WHERE other_epoch),
-    store.state_of_badness(max(store.badness(state))), min(sources_used)
+    worst_state, sources_min) ";
+
+/// $1 and $2: from and to, whole minutes.
+pub(super) const MINUTES_OF: &str = "
+SELECT host_id, bucket, min(lo_ns) AS lo_ns, max(hi_ns) AS hi_ns, max(store.width(lo_ns, hi_ns)) AS widest_ns,
+    max(offset_ns) FILTER (WHERE newest) AS offset_ns, min(offset_ns) AS offset_min_ns, max(offset_ns) AS offset_max_ns,
+    max(boot_no) FILTER (WHERE newest) AS boot_no, max(steps) FILTER (WHERE newest) AS steps,
+    count(*)::int4 AS samples, (count(*) FILTER (WHERE lo_ns IS NULL))::int4 AS without_window, min(ms) AS first_ms,
+    max(ms) AS last_ms, coalesce(max(ms - previous), 0) AS gap_ms,
+    (1 + count(*) FILTER (WHERE other_epoch))::int4 AS epochs,
+    store.state_of_badness(max(store.badness(state))) AS worst_state, min(sources_used) AS sources_min
 FROM (
     SELECT b.*, lead(seq) OVER w IS NULL AS newest, lag(ms) OVER w AS previous,
         (boot_no, steps) IS DISTINCT FROM (lag(boot_no) OVER w, lag(steps) OVER w)
@@ -38,11 +41,11 @@ FROM (
 GROUP BY host_id, bucket";
 
 /// $1 and $2: from and to, whole hours.
-const INSERT_HOURS: &str = "
+pub(super) const INSERT_HOURS: &str = "
 INSERT INTO store.rollup_hour (host_id, bucket, lo_ns, hi_ns, widest_ns, offset_ns, offset_min_ns,
     offset_max_ns, boot_no, steps, samples, without_window, first_ms, last_ms, gap_ms, epochs,
     worst_state, sources_min)
-SELECT host_id, hour, min(lo_ns), max(hi_ns), max(widest_ns),
+SELECT host_id, of_hour, min(lo_ns), max(hi_ns), max(widest_ns),
     max(offset_ns) FILTER (WHERE newest), min(offset_min_ns), max(offset_max_ns),
     max(boot_no) FILTER (WHERE newest), max(steps) FILTER (WHERE newest),
     sum(samples), sum(without_window), min(start + first_ms), max(start + last_ms),
@@ -54,13 +57,13 @@ FROM (
         (boot_no, steps) IS DISTINCT FROM (lag(boot_no) OVER w, lag(steps) OVER w)
             AND lag(boot_no) OVER w IS NOT NULL AS other_epoch
     FROM (
-        SELECT r.*, date_bin('1 hour', r.bucket, 'epoch') AS hour,
+        SELECT r.*, date_bin('1 hour', r.bucket, 'epoch') AS of_hour,
             (extract(epoch FROM r.bucket - date_bin('1 hour', r.bucket, 'epoch')) * 1000)::int4 AS start
-        FROM store.rollup_minute r WHERE r.bucket >= $1 AND r.bucket < $2 {only}
+        FROM {minutes} r WHERE r.bucket >= $1 AND r.bucket < $2 {only}
     ) m
-    WINDOW w AS (PARTITION BY host_id, hour ORDER BY bucket)
+    WINDOW w AS (PARTITION BY host_id, of_hour ORDER BY bucket)
 ) m
-GROUP BY host_id, hour";
+GROUP BY host_id, of_hour";
 
 impl Store {
     pub(super) async fn roll(
@@ -75,9 +78,6 @@ impl Store {
             let Some(to) = self.seal_minutes(target).await? else { break };
             let Some(minutes) = self.roll_minutes(to).await? else { break };
             progress.minutes += minutes;
-        }
-        while let Some(corrected) = self.correct().await? {
-            progress.corrected += corrected;
         }
         Ok(())
     }
@@ -120,13 +120,15 @@ impl Store {
         for at in [from, floor(from, HOUR)] {
             summarise(&mut tx, &RAW.name_at(at)).await?;
         }
-        let minutes = INSERT_MINUTES.replace("{samples}", "store.sample");
-        bounded(&mut tx, minutes, from, to).await?;
+        let minutes = MINUTES_OF.replace("{samples}", "store.sample");
+        let insert = format!("{INSERT_MINUTES}{minutes}");
+        bounded(insert, from, to).execute(&mut *tx).await?;
         fleet(&mut tx, from, to).await?;
         let hours = floor(to, HOUR);
         if hours > marks.hours_until {
-            let insert = INSERT_HOURS.replace("{only}", "");
-            bounded(&mut tx, insert, marks.hours_until, hours).await?;
+            let insert = INSERT_HOURS.replace("{minutes}", "store.rollup_minute");
+            let insert = insert.replace("{only}", "");
+            bounded(insert, marks.hours_until, hours).execute(&mut *tx).await?;
         }
         sqlx::query!(
             "UPDATE store.tier_mark SET minutes_until = $1, hours_until = greatest(hours_until, $2)",
@@ -138,93 +140,19 @@ impl Store {
         tx.commit().await?;
         Ok(Some(((to - from).as_ns() / MINUTE.as_ns()).unsigned_abs()))
     }
-
-    /// Makes the rollups of some hours of hosts again; how many. `None`: there is nothing to correct.
-    async fn correct(&self) -> Result<Option<u64>, sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
-        if !Job::Rolling.alone(&mut tx).await? {
-            return Ok(None);
-        }
-        let marks = Marks::read(&mut *tx).await?;
-        // A row of a writer that has not committed is not seen, and stays; so does its sample's turn.
-        let mut dirty = sqlx::query!(
-            r#"DELETE FROM store.rollup_dirty WHERE (host_id, hour) IN
-                   (SELECT DISTINCT host_id, hour FROM store.rollup_dirty
-                    WHERE hour < $1 ORDER BY host_id, hour LIMIT $2)
-               RETURNING host_id, hour AS "hour: jiff_sqlx::Timestamp""#,
-            time::to_sql(marks.minutes_until) as _,
-            CORRECTED_AT_ONCE
-        )
-        .fetch_all(&mut *tx)
-        .await?
-        .into_iter()
-        .map(|row| (row.host_id, time::from_sql(row.hour)))
-        .collect::<Vec<_>>();
-        dirty.sort_unstable();
-        dirty.dedup();
-        if dirty.is_empty() {
-            // Not left to the drop, which ends it later: gathering, which comes next, is the same job.
-            tx.rollback().await?;
-            return Ok(None);
-        }
-        for (host, hour) in &dirty {
-            roll_again(&mut tx, marks, *host, *hour).await?;
-        }
-        tx.commit().await?;
-        Ok(Some(dirty.len() as u64))
-    }
 }
 
-/// The rollups of one host's hour, from its samples wherever they are.
-async fn roll_again(
-    connection: &mut PgConnection,
-    marks: Marks,
-    host: i64,
-    hour: Timestamp<Utc>,
-) -> Result<(), sqlx::Error> {
-    let to = marks.minutes_until.min(hour + HOUR);
-    MINUTES.make(connection, hour, hour).await?;
-    HOURS.make(connection, hour, hour).await?;
-    let (start, end) = (time::to_sql(hour), time::to_sql(to));
-    sqlx::query!(
-        "DELETE FROM store.rollup_minute WHERE host_id = $1 AND bucket >= $2 AND bucket < $3",
-        host,
-        start as _,
-        end as _
-    )
-    .execute(&mut *connection)
-    .await?;
-    let samples = format!("store.samples({host}, $1, $2)");
-    bounded(connection, INSERT_MINUTES.replace("{samples}", &samples), hour, to).await?;
-    if hour < marks.hours_until {
-        let start = time::to_sql(hour);
-        sqlx::query!(
-            "DELETE FROM store.rollup_hour WHERE host_id = $1 AND bucket = $2",
-            host,
-            start as _
-        )
-        .execute(&mut *connection)
-        .await?;
-        let only = format!("AND r.host_id = {host}");
-        bounded(connection, INSERT_HOURS.replace("{only}", &only), hour, to).await?;
-    }
-    Ok(())
-}
-
-async fn bounded(
-    connection: &mut PgConnection,
+/// $1 and $2.
+pub(super) fn bounded(
     sql: String,
     from: Timestamp<Utc>,
     to: Timestamp<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Query<'static, Postgres, PgArguments> {
+    // The plan depends on how much there is to do.
     sqlx::query(AssertSqlSafe(sql))
         .bind(time::to_sql(from))
         .bind(time::to_sql(to))
-        // The plan depends on how much there is to do.
         .persistent(false)
-        .execute(connection)
-        .await
-        .map(drop)
 }
 
 /// The index by time covers only what was summarised; the rest would be read in full.

@@ -85,7 +85,8 @@ impl Store {
                    SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([^'']+)')::timestamptz)
                        FILTER (WHERE pg_relation_size(c.oid) > 0) AS oldest
                    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                   WHERE i.inhparent = to_regclass('store.' || t.parent)) p
+                   WHERE i.inhparent = to_regclass('store.' || t.parent)
+                      OR s.tier = 'minutes' AND i.inhparent = to_regclass('store.rollup_minute')) p
                ORDER BY array_position(ARRAY['raw', 'late', 'samples', 'minutes', 'hours', 'events'], s.tier)"#
         )
         .fetch_all(&self.pool)
