@@ -42,6 +42,11 @@ impl Refusals {
         std::mem::take(&mut *self.lock())
     }
 
+    /// Whether nothing is to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Takes back what could not be written.
     pub(super) fn give_back(&self, unwritten: BTreeMap<(i64, Reason), RefusalCount>) {
         for ((_, reason), count) in unwritten {

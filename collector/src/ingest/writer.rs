@@ -145,19 +145,14 @@ impl Writer {
 
     /// Refusals and an announcement that no batch carried along. Tried once: the next tick comes.
     async fn write_remainder(&mut self, announcements: &mut Announcements) {
-        let counted = self.refusals.take();
         let announce = announcements.due && announcements.may();
-        if counted.is_empty() && !announce {
+        if self.refusals.is_empty() && !announce {
             return;
         }
-        let list: Vec<RefusalCount> = counted.values().cloned().collect();
-        match self.store.store_batches(&mut self.memory, &[], &list, announce).await {
+        match self.store(&[], announce).await {
             Ok(_) if announce => announcements.made(),
             Ok(_) => {}
-            Err(error) => {
-                tracing::debug!(%error, "refusals could not be written yet");
-                self.refusals.give_back(counted);
-            }
+            Err(error) => tracing::debug!(%error, "refusals could not be written yet"),
         }
     }
 
@@ -224,18 +219,9 @@ impl Writer {
         batches: &[Batch],
         announcements: &mut Announcements,
     ) -> Result<Vec<Stored>, sqlx::Error> {
-        let counted = self.refusals.take();
-        let list: Vec<RefusalCount> = counted.values().cloned().collect();
         let announce = announcements.may();
         let started = Instant::now();
-        let stored = self.store.store_batches(&mut self.memory, batches, &list, announce).await;
-        let stored = match stored {
-            Ok(stored) => stored,
-            Err(error) => {
-                self.refusals.give_back(counted);
-                return Err(error);
-            }
-        };
+        let stored = self.store(batches, announce).await?;
         self.metrics.write_seconds.observe(started.elapsed().as_secs_f64());
         let rows: usize = stored.iter().map(|s| s.rows).sum();
         let duplicates: usize = stored.iter().map(|s| s.duplicates).sum();
@@ -248,6 +234,33 @@ impl Writer {
             announcements.due = true;
         }
         Ok(stored)
+    }
+
+    /// One transaction, with what was refused since the last.
+    async fn store(
+        &mut self,
+        batches: &[Batch],
+        announce: bool,
+    ) -> Result<Vec<Stored>, sqlx::Error> {
+        let counted = self.refusals.take();
+        let list: Vec<RefusalCount> = counted.values().cloned().collect();
+        let mut stored = self.store.store_batches(&mut self.memory, batches, &list, announce).await;
+        if let Err(error) = &stored
+            && store::is_permanent(error)
+            && !list.is_empty()
+        {
+            // No batch is to blame for what is counted of others, a host that was deleted among them.
+            let error = error.to_string();
+            stored = self.store.store_batches(&mut self.memory, batches, &[], announce).await;
+            if stored.is_ok() {
+                tracing::error!(error, "the database refuses what was counted of refused reports");
+                return stored;
+            }
+        }
+        if stored.is_err() {
+            self.refusals.give_back(counted);
+        }
+        stored
     }
 }
 

@@ -75,6 +75,26 @@ async fn bad_reports_are_refused_alone() {
     world.stop().await;
 }
 
+/// Proves that reports are stored though the database refuses what is counted of others: were it put down to the
+/// batches, each would be thrown away.
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_that_cannot_be_stored_harm_no_batch() {
+    let mut world = World::start().await;
+    let mut good = Good::start(&world).await;
+    let mut session = Agent::enrol(&world, "bad").await.session().await;
+    let refuse = "ALTER TABLE store.refusal ADD CHECK (reason <> 'malformed') NOT VALID";
+    sqlx::query(refuse).execute(&world.sql().await).await.unwrap();
+    let malformed = pb::Report { bounds: Some(pb::Bounds { lo_ns: 5, hi_ns: 4 }), ..report(2) };
+    session.send(vec![report(1), malformed, report(3)]).await;
+    let ack = session.ack().await;
+    let refused: Vec<_> = ack.refused.iter().map(|r| (r.seq, r.reason.as_str())).collect();
+    assert_eq!((ack.seq, refused), (3, vec![(2, "malformed")]));
+    let stored = "SELECT count(*) FROM fleet.samples WHERE host = 'bad'";
+    assert_eq!(world.number(stored).await, 2);
+    good.goes_on().await;
+    world.stop().await;
+}
+
 /// Proves that a batch with too many reports is refused for good, a message too large ends its session,
 /// and both are counted.
 #[tokio::test(flavor = "multi_thread")]
