@@ -189,6 +189,9 @@ BEGIN
     ) v;
 END $$;
 
+-- The last sample whose host clock showed at most this, its place (-1: there is none), and the first that showed more.
+-- Without estimate, sigma, state and sources: these are read in hours, not singly. With heads: those of this block, whose
+-- data is in memory.
 CREATE FUNCTION store.block_pair(block store.block_row, local_ns int8, heads store.block_head DEFAULT NULL,
                                  OUT place int4, OUT before store.sample_row, OUT after store.sample_row)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -358,9 +361,12 @@ SELECT store.distribute('rollup_hour');
 
 -- Hours of hosts whose rollups lack samples that came late. No key: writers only add, and never wait.
 CREATE TABLE store.rollup_dirty (
-    host_id int8 NOT NULL,
-    hour    timestamptz NOT NULL
+    host_id  int8 NOT NULL,
+    hour     timestamptz NOT NULL,
+    first_at timestamptz,                     -- the samples lie between these; null: all of the hour
+    last_at  timestamptz
 );
+CREATE INDEX rollup_dirty_by_hour ON store.rollup_dirty (hour, host_id);
 SELECT store.distribute('rollup_dirty');
 
 -- The fleet in one minute, as it was known when the minute was rolled up.
@@ -389,7 +395,8 @@ CROSS JOIN LATERAL unnest(b.minute, b.lo_ns, b.hi_ns, b.widest_ns, b.offset_ns, 
                           b.boot_no, b.steps, b.samples, b.without_window, b.first_ms, b.last_ms, b.gap_ms,
                           b.epochs, b.worst_state, b.sources_min)
     AS m (minute, lo_ns, hi_ns, widest_ns, offset_ns, offset_min_ns, offset_max_ns, boot_no, steps, samples,
-          without_window, first_ms, last_ms, gap_ms, epochs, worst_state, sources_min);
+          without_window, first_ms, last_ms, gap_ms, epochs, worst_state, sources_min)
+WHERE b.hour < (SELECT minutes_packed FROM store.tier_mark);
 
 -- A host over time in buckets of this many seconds, from the tier that suits the bucket, and finer ones for what
 -- that tier has not got yet. Oldest first; one row per bucket and clock epoch. Thousands of rows go through it
@@ -404,7 +411,7 @@ DECLARE mark store.tier_mark; h_end timestamptz; m_end timestamptz; m_start time
     taken store.sample_row[];
 BEGIN
     SELECT m.* INTO mark FROM store.tier_mark m;
-    -- Minutes of a host lie far apart on the disk: not more than 6,000 of them are read where hours will do.
+    -- Not more than 6,000 minutes are read where hours will do.
     h_end := CASE WHEN bucket_s >= 3600 OR bucket_s > 600 AND until - since > interval '100 hours' THEN mark.hours_until
                   ELSE least(mark.hours_until, mark.minutes_from) END;
     m_end := CASE WHEN bucket_s >= 60 THEN mark.minutes_until
@@ -541,7 +548,7 @@ BEGIN
         SELECT b.host_id, b.hour + m.minute * interval '1 minute' + m.first_ms * interval '1 ms',
                b.hour + m.minute * interval '1 minute' + m.last_ms * interval '1 ms'
         FROM store.minute_block b CROSS JOIN LATERAL unnest(b.minute, b.first_ms, b.last_ms) AS m (minute, first_ms, last_ms)
-        WHERE b.hour > since - interval '1 hour' AND b.hour < until
+        WHERE b.hour > since - interval '1 hour' AND b.hour < least(until, mark.minutes_packed)
           AND b.hour + m.minute * interval '1 minute' > since - interval '1 minute'
           AND b.hour + m.minute * interval '1 minute' < until AND (id IS NULL OR b.host_id = id)
         UNION ALL
@@ -649,7 +656,7 @@ COMMENT ON COLUMN fleet.storage.tier IS 'raw (samples as they came), late (sampl
 COMMENT ON COLUMN fleet.storage.keep IS 'How long it is kept, by the collector''s configuration.';
 COMMENT ON COLUMN fleet.storage.bytes IS 'Size now, with indexes.';
 COMMENT ON COLUMN fleet.storage.partitions IS 'Tables it is made of.';
-COMMENT ON COLUMN fleet.storage.rows_estimate IS 'Rows by the database''s estimate: for samples, blocks of an hour each.';
+COMMENT ON COLUMN fleet.storage.rows_estimate IS 'Rows by the database''s estimate: for samples and minutes, blocks of an hour each.';
 COMMENT ON COLUMN fleet.storage.bytes_per_day IS 'Growth by the last whole day (hours: month) that is stored; null: there is none yet.';
 COMMENT ON COLUMN fleet.storage.bytes_at_retention IS 'Size to expect once it holds as much as it is kept; null: no growth is known yet.';
 

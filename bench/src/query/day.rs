@@ -195,7 +195,7 @@ impl Day {
                  worst_state, sources_min)
              SELECT host_id, to_timestamp(t / {HOUR_S} * {HOUR_S}), array_agg((t % {HOUR_S} / 60)::int2), array_agg(lo),
                     array_agg(hi), array_agg(widest), array_agg(off), {}
-             FROM ({} ORDER BY t, host_id) x GROUP BY t / {HOUR_S}, host_id
+             FROM ({} ORDER BY t / {HOUR_S}, host_id, t) x GROUP BY t / {HOUR_S}, host_id
              ORDER BY t / {HOUR_S}, host_id ON CONFLICT DO NOTHING",
             [-50_000, 50_000, 1, 0, 60 / INTERVAL_S, 0, 1_000, 51_000, 10_000, 1, 2, 3].map(same).join(", "),
             rollups(since - 30 * 86_400, 60)

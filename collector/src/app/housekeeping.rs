@@ -32,6 +32,8 @@ pub struct Housekeeper {
     trusted: Gauge,
     doubted: Option<Doubt>,
     partitions_at: Instant,
+    /// Rollups are left to be corrected: the next round is due at once.
+    unfinished: bool,
 }
 
 impl Housekeeper {
@@ -43,7 +45,7 @@ impl Housekeeper {
         registry.register("clock_trusted", help, trusted.clone());
         // In the first round: what was to be dropped when the last collector died.
         let partitions_at = Instant::now();
-        Self { store, keep, health, trusted, doubted: None, partitions_at }
+        Self { store, keep, health, trusted, doubted: None, partitions_at, unfinished: false }
     }
 
     /// A round every minute; the first at once if work has piled up (`behind`).
@@ -54,18 +56,19 @@ impl Housekeeper {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = EVERY;
             // Killed half-way or stopped, it begins again where it was.
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.round(clock::now) => {}
             }
+            pause = if self.unfinished { Duration::ZERO } else { EVERY };
         }
     }
 
     /// One round.
     pub async fn round(&mut self, clock: fn() -> Timestamp<Utc>) {
         let now = clock();
+        self.unfinished = false;
         if !self.trusts(clock).await {
             if let Err(error) = self.store.make_partitions(now).await {
                 tracing::error!(%error, "cannot make partitions; will try again");
@@ -112,9 +115,10 @@ impl Housekeeper {
         self.doubted.is_none()
     }
 
-    async fn tiers(&self, now: Timestamp<Utc>) -> bool {
+    async fn tiers(&mut self, now: Timestamp<Utc>) -> bool {
         match self.store.maintain_tiers(now, &self.keep.tiers(), HOURS_AT_ONCE).await {
-            Ok(Progress { minutes, corrected, packed, hours, samples, late, days }) => {
+            Ok(Progress { minutes, packed, corrected, unfinished, hours, samples, late, days }) => {
+                self.unfinished = unfinished;
                 tracing::debug!(
                     minutes,
                     corrected,

@@ -19,7 +19,7 @@ pub(crate) enum Job {
     Partitions,
     /// Packs hours into blocks.
     Repacking,
-    /// Makes rollups.
+    /// Makes rollups, and packs those of minutes.
     Rolling,
 }
 

@@ -50,15 +50,14 @@ pub(crate) struct Partitioned {
 
 /// Filled within an hour and dropped some hours later: there is no use in marking its pages as visible to all, over
 /// and over as it grows, and little in drawing a sample of its rows for the planner each time it has grown by a tenth.
-pub(crate) const RAW: Partitioned = Partitioned {
-    table: "sample",
-    unit: Unit::Hour,
-    storage: "WITH (autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_scale_factor = 1)",
-};
+const SHORT_LIVED: &str =
+    "WITH (autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_scale_factor = 1)";
+pub(crate) const RAW: Partitioned =
+    Partitioned { table: "sample", unit: Unit::Hour, storage: SHORT_LIVED };
 pub(crate) const BLOCKS: Partitioned =
     Partitioned { table: "sample_block", unit: Unit::Day, storage: "" };
 pub(crate) const MINUTES: Partitioned =
-    Partitioned { table: "rollup_minute", unit: Unit::Hour, storage: "" };
+    Partitioned { table: "rollup_minute", unit: Unit::Hour, storage: SHORT_LIVED };
 pub(crate) const MINUTE_BLOCKS: Partitioned =
     Partitioned { table: "minute_block", unit: Unit::Day, storage: "" };
 pub(crate) const HOURS: Partitioned =

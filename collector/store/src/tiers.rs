@@ -47,6 +47,8 @@ pub struct Progress {
     pub minutes: u64,
     /// Hours of hosts whose rollups were made again, for samples that came late.
     pub corrected: u64,
+    /// More of them are to be made again.
+    pub unfinished: bool,
     /// Hours whose minutes were packed.
     pub packed: u64,
     /// Hours repacked.
@@ -69,6 +71,7 @@ pub(crate) struct Marks {
     pub(crate) minutes_packed: Timestamp<Utc>,
     pub(crate) hours_until: Timestamp<Utc>,
     pub(crate) hours_gathered: Timestamp<Utc>,
+    pub(crate) samples_from: Timestamp<Utc>,
 }
 
 /// The latest multiple of `length` since 1970.
@@ -85,7 +88,8 @@ impl Marks {
                       minutes_until AS "minutes: jiff_sqlx::Timestamp",
                       minutes_packed AS "packed: jiff_sqlx::Timestamp",
                       hours_until AS "hours: jiff_sqlx::Timestamp",
-                      hours_gathered AS "gathered: jiff_sqlx::Timestamp" FROM store.tier_mark"#
+                      hours_gathered AS "gathered: jiff_sqlx::Timestamp",
+                      samples_from AS "from: jiff_sqlx::Timestamp" FROM store.tier_mark"#
         )
         .fetch_one(executor)
         .await?;
@@ -97,6 +101,7 @@ impl Marks {
             minutes_packed: time::from_sql(row.packed),
             hours_until: time::from_sql(row.hours),
             hours_gathered: time::from_sql(row.gathered),
+            samples_from: time::from_sql(row.from),
         })
     }
 
@@ -109,7 +114,8 @@ impl Marks {
                       minutes_until AS "minutes!: jiff_sqlx::Timestamp",
                       minutes_packed AS "packed!: jiff_sqlx::Timestamp",
                       hours_until AS "hours!: jiff_sqlx::Timestamp",
-                      hours_gathered AS "gathered!: jiff_sqlx::Timestamp" FROM store.marks_for_writing()"#
+                      hours_gathered AS "gathered!: jiff_sqlx::Timestamp",
+                      samples_from AS "from!: jiff_sqlx::Timestamp" FROM store.marks_for_writing()"#
         )
         .fetch_one(connection)
         .await?;
@@ -121,6 +127,7 @@ impl Marks {
             minutes_packed: time::from_sql(row.packed),
             hours_until: time::from_sql(row.hours),
             hours_gathered: time::from_sql(row.gathered),
+            samples_from: time::from_sql(row.from),
         })
     }
 
@@ -147,6 +154,20 @@ impl Marks {
     }
 }
 
+/// The last of the `most` hosts that follow `after`, or the greatest number there is: of work on some at a time.
+async fn last_of_next(
+    connection: &mut PgConnection,
+    after: i64,
+    most: i64,
+) -> Result<i64, sqlx::Error> {
+    let last = sqlx::query_scalar!(
+        "SELECT host_id FROM store.host WHERE host_id > $1 ORDER BY host_id OFFSET $2 LIMIT 1",
+        after,
+        most - 1
+    );
+    Ok(last.fetch_optional(connection).await?.unwrap_or(i64::MAX))
+}
+
 impl Store {
     pub(crate) async fn marks(&self) -> Result<Marks, sqlx::Error> {
         Marks::read(&self.pool).await
@@ -167,9 +188,10 @@ impl Store {
         Ok(behind && !marks.are_unset())
     }
 
-    /// One round: rolls up the minutes that are over, corrects what came late, packs their hours, gathers the hours of days that are
-    /// over, repacks the hours that are old enough. Returns when all is done that was to do, or `most_hours` hours
-    /// (and days) are.
+    /// One round: rolls up the minutes that are over, packs those of hours that are, corrects what came late, gathers
+    /// the hours of days that are over, repacks the hours that are old enough. Returns when all is done that was to do,
+    /// or `most_hours` hours (and days) are, or as many corrections as minutes to come should wait for
+    /// ([`Progress::unfinished`]).
     ///
     /// # Errors
     /// The database does not answer or refuses; what was finished stays.
@@ -181,8 +203,8 @@ impl Store {
     ) -> Result<Progress, sqlx::Error> {
         let mut progress = Progress::default();
         self.roll(now, most_hours, &mut progress).await?;
-        self.correct(&mut progress).await?;
         self.pack(most_hours, &mut progress).await?;
+        self.correct(&mut progress).await?;
         self.gather(most_hours, &mut progress).await?;
         self.repack(now, keep.raw, most_hours, &mut progress).await?;
         Ok(progress)

@@ -13,6 +13,7 @@ mod hostile;
 mod identity;
 mod on_citus;
 mod partitions;
+mod rollups;
 mod several;
 mod source_rows;
 mod sql_users;

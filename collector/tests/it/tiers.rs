@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use collector::clock;
-use sqlx::{PgPool, Row};
+use sqlx::PgPool;
 use store::Store;
 use store::tiers::Keep;
 use timebase::{Span, Timestamp, Utc};
@@ -13,7 +13,7 @@ use timebase::{Span, Timestamp, Utc};
 use crate::support::{Agent, World, eventually, report};
 
 pub(crate) const HOUR: Span = Span::from_secs(3_600);
-const DAY: Span = Span::from_secs(86_400);
+pub(crate) const DAY: Span = Span::from_secs(86_400);
 pub(crate) const KEEP: Keep = Keep {
     raw: HOUR.times(2),
     samples: DAY.times(30),
@@ -54,11 +54,16 @@ const DIFFERENCE: &str = "
     SELECT (SELECT count(*) FROM (SELECT * FROM now_there EXCEPT ALL TABLE public.expected) a)
          + (SELECT count(*) FROM (TABLE public.expected EXCEPT ALL SELECT * FROM now_there) b)";
 
-async fn number(pool: &PgPool, query: &'static str) -> i64 {
+/// Samples that minutes lack, as far as they reach, or hold twice.
+const UNROLLED: &str = "
+    SELECT (SELECT count(*) FROM public.expected, store.tier_mark WHERE ref_time < minutes_until)
+         - (SELECT coalesce(sum(samples), 0)::int8 FROM store.minutes)";
+
+pub(crate) async fn number(pool: &PgPool, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(pool).await.unwrap()
 }
 
-async fn filled() -> (World, Store, PgPool) {
+pub(crate) async fn filled() -> (World, Store, PgPool) {
     let world = World::start().await;
     let pool = world.sql().await;
     let store = world.app().store().clone();
@@ -79,7 +84,7 @@ async fn filled() -> (World, Store, PgPool) {
 }
 
 /// When every hour that was filled is old enough.
-fn later() -> Timestamp<Utc> {
+pub(crate) fn later() -> Timestamp<Utc> {
     clock::now() + HOUR.times(3)
 }
 
@@ -149,6 +154,7 @@ async fn cut_off_anywhere() {
             None => cuts += 1,
         }
         assert_eq!(number(&pool, DIFFERENCE).await, 0, "cut off after {polls} steps");
+        assert_eq!(number(&pool, UNROLLED).await, 0, "minutes, cut off after {polls} steps");
     }
     // The server may take a moment to see that the last one has gone.
     let closed = "SELECT count(*) FROM store.tier_mark WHERE closed_until > now()";
@@ -163,40 +169,6 @@ async fn cut_off_anywhere() {
     let hours = "SELECT sum(samples)::int8 FROM store.rollup_hour";
     let all = number(&pool, "SELECT count(*) FROM public.expected").await;
     assert_eq!((number(&pool, minutes).await, number(&pool, hours).await), (all, all));
-    world.stop().await;
-}
-
-/// Proves that a history in minutes or hours shows the extremes, counts, gaps and worst states that the samples
-/// themselves show, whichever tier it comes from.
-#[tokio::test(flavor = "multi_thread")]
-async fn histories_agree_with_samples() {
-    let (mut world, store, pool) = filled().await;
-    for bucket in ["60", "120", "3600"] {
-        let sql = format!(
-            "CREATE TABLE public.h{bucket} AS SELECT g AS host, bucket, first_at, lo_ns, hi_ns, widest_ns, offset_min_ns,
-                 offset_max_ns, samples, without_window, worst_state, sources_min
-             FROM generate_series(1, 3) g, store.history(g, now() - interval '1 day', now(), {bucket})"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
-    }
-    store.maintain_tiers(later(), &KEEP, 24).await.unwrap();
-    for (bucket, tier) in [("60", "minute"), ("120", "minute"), ("3600", "hour")] {
-        let sql = format!(
-            "WITH h AS (SELECT g AS host, h.* FROM generate_series(1, 3) g,
-                        store.history(g, now() - interval '1 day', now(), {bucket}) h)
-             SELECT (SELECT count(*) FROM h WHERE tier = '{tier}') AS rows,
-                    (SELECT count(*) FROM (
-                        SELECT host, bucket, lo_ns, hi_ns, widest_ns, offset_min_ns, offset_max_ns, samples,
-                               without_window, worst_state, sources_min FROM h
-                        EXCEPT SELECT host, bucket, lo_ns, hi_ns, widest_ns, offset_min_ns, offset_max_ns, samples,
-                               without_window, worst_state, sources_min FROM public.h{bucket}) d) AS different,
-                    (SELECT max(gap_ms) FROM h) AS gap"
-        );
-        let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(&pool).await.unwrap();
-        let (rows, different): (i64, i64) = (row.get(0), row.get(1));
-        assert!(rows > 5 && different == 0, "{bucket} s: {rows} rows, {different} differ");
-        assert!((515_000..525_000).contains(&row.get::<i64, _>(2)), "the gap shows at {bucket} s");
-    }
     world.stop().await;
 }
 
@@ -269,11 +241,20 @@ async fn a_long_reader_stops_nothing() {
     world.stop().await;
 }
 
-/// Proves that a query which began before an hour was packed finds its samples, although it comes to them last.
+/// Proves that a query which began before an hour was packed finds its samples and minutes, although it comes to them
+/// last.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_outlast_those_who_may_read_them() {
     let (mut world, store, pool) = filled().await;
     let all = number(&pool, "SELECT count(*) FROM public.expected").await;
+    let hour = "SELECT extract(epoch FROM hour)::int8 FROM public.base";
+    let rolled_up = Timestamp::from_ns((number(&pool, hour).await + 120) * 1_000_000_000);
+    let done = store.maintain_tiers(rolled_up, &KEEP, 24).await.unwrap();
+    assert_eq!(
+        (done.minutes, done.packed, done.samples),
+        (120, 1, 0),
+        "one hour is not packed yet"
+    );
     let mut reader = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
     sqlx::query("SELECT closed_until FROM store.tier_mark").execute(&mut *reader).await.unwrap();
 
@@ -283,6 +264,8 @@ async fn rows_outlast_those_who_may_read_them() {
     assert_eq!(number(&pool, DIFFERENCE).await, 0, "whoever begins now");
     let difference: i64 = sqlx::query_scalar(DIFFERENCE).fetch_one(&mut *reader).await.unwrap();
     assert_eq!(difference, 0, "whoever began before");
+    let unrolled: i64 = sqlx::query_scalar(UNROLLED).fetch_one(&mut *reader).await.unwrap();
+    assert_eq!((unrolled, number(&pool, UNROLLED).await), (0, 0), "minutes, before and now");
 
     reader.rollback().await.unwrap();
     let dropped = store.maintain_partitions(clock::now(), &KEEP).await.unwrap().dropped;
@@ -333,167 +316,5 @@ async fn people_see_it() {
     let report = store.storage_report().await.unwrap();
     let tiers: Vec<_> = report.tiers.iter().map(|tier| tier.tier.as_str()).collect();
     assert_eq!(tiers, ["raw", "late", "samples", "minutes", "hours", "events"]);
-    world.stop().await;
-}
-
-/// Minutes of the hours that were filled.
-const MINUTES: &str = "
-    SELECT host_id, bucket, lo_ns, hi_ns, widest_ns, offset_ns, offset_min_ns, offset_max_ns, boot_no, steps, samples,
-           without_window, first_ms, last_ms, gap_ms, epochs, worst_state, sources_min
-    FROM store.{minutes}, public.base WHERE bucket < base.hour";
-
-/// Proves that the minutes of an hour that is packed are those that were rolled up, every column of them; that their
-/// rows go; and that a sample which comes late makes them, and their hour, again.
-#[tokio::test(flavor = "multi_thread")]
-async fn minutes_are_packed_exactly() {
-    let (mut world, store, pool) = filled().await;
-    let rows = MINUTES.replace("{minutes}", "rollup_minute");
-    let keep_rows = format!(
-        "CREATE TABLE public.rows AS {rows} LIMIT 0;
-         CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS $$
-         BEGIN
-             INSERT INTO public.rows {rows} AND bucket >= OLD.minutes_packed AND bucket < NEW.minutes_packed;
-             RETURN NEW;
-         END $$;
-         CREATE TRIGGER keep BEFORE UPDATE OF minutes_packed ON store.tier_mark
-         FOR EACH ROW EXECUTE FUNCTION public.keep();"
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(keep_rows)).execute(&pool).await.unwrap();
-    let done = store.maintain_tiers(later(), &KEEP, 24).await.unwrap();
-    assert!(done.packed >= 2, "{done:?}");
-    let all = MINUTES.replace("{minutes}", "minutes");
-    let different = format!(
-        "SELECT (SELECT count(*) FROM ({all} EXCEPT ALL TABLE public.rows) a)
-              + (SELECT count(*) FROM (TABLE public.rows EXCEPT ALL {all}) b)"
-    );
-    let different = async || -> i64 {
-        sqlx::query_scalar(sqlx::AssertSqlSafe(different.clone())).fetch_one(&pool).await.unwrap()
-    };
-    assert!(number(&pool, "SELECT count(*) FROM public.rows").await > 300);
-    assert_eq!(different().await, 0, "packed");
-    store.maintain_partitions(clock::now(), &KEEP).await.unwrap();
-    let left = "SELECT count(*) FROM store.rollup_minute, public.base WHERE bucket < base.hour";
-    assert_eq!(number(&pool, left).await, 0, "the rows went");
-    assert_eq!(different().await, 0, "without the rows");
-
-    let late = "
-        INSERT INTO store.sample_late (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, offset_ns, boot_no, steps,
-                                       state, sources_used)
-        SELECT 2, hour - interval '5 min', 9999, 0, 0, -123456789, 5, 0, 1, 0, 2, 3 FROM public.base;
-        INSERT INTO store.sample_late (host_id, ref_time, seq, host_ns, raw_ns, boot_no, steps, state, sources_used)
-        SELECT 99, hour - interval '5 min', 9999, 0, 0, 1, 0, 1, 0 FROM public.base;
-        INSERT INTO store.rollup_dirty SELECT h, hour - interval '1 hour' FROM public.base, unnest(ARRAY[2, 99]) h;";
-    sqlx::raw_sql(late).execute(&pool).await.unwrap();
-    let done = store.maintain_tiers(later(), &KEEP, 24).await.unwrap();
-    assert_eq!(done.corrected, 2);
-    assert_eq!(different().await, 3, "its minute before and after, and one without a window");
-    let without = "SELECT count(*) FROM store.minutes WHERE host_id = 99 AND lo_ns IS NULL AND widest_ns IS NULL";
-    assert_eq!(number(&pool, without).await, 1);
-    let corrected = "
-        SELECT (SELECT count(*) FROM store.minutes, public.base
-                WHERE host_id = 2 AND bucket = base.hour - interval '5 min' AND lo_ns = -123456789)
-             + (SELECT count(*) FROM store.rollup_hour, public.base
-                WHERE host_id = 2 AND bucket = base.hour - interval '1 hour' AND lo_ns = -123456789)";
-    assert_eq!(number(&pool, corrected).await, 2);
-    world.stop().await;
-}
-
-/// Proves that hosts of which samples came late are corrected whatever their number; and that an hour which goes on is
-/// corrected every ten minutes only, for of hosts in burst mode every sample is late.
-#[tokio::test(flavor = "multi_thread")]
-async fn corrections_of_many_hosts_and_of_an_hour_that_goes_on() {
-    let (mut world, store, pool) = filled().await;
-    let start = "SELECT extract(epoch FROM hour)::int8 - 7200 FROM public.base";
-    let start = Timestamp::from_ns(number(&pool, start).await * 1_000_000_000);
-    let rolled_to = |minute: i64| start + Span::from_secs(60).times(minute + 2);
-    let late = "
-        INSERT INTO store.sample_late (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, offset_ns, boot_no, steps,
-                                       state, sources_used)
-        SELECT h, hour - interval '115 min', 9999, 0, 0, -123456789, 5, 0, 1, 0, 2, 3
-        FROM public.base, generate_series(1001, 3200) h;
-        INSERT INTO store.rollup_dirty SELECT host_id, (SELECT hour FROM public.base) - interval '2 hours'
-        FROM store.sample_late";
-    sqlx::raw_sql(late).execute(&pool).await.unwrap();
-    let seen = "SELECT count(*) FROM store.minutes WHERE lo_ns = -123456789";
-    let done = store.maintain_tiers(rolled_to(25), &KEEP, 24).await.unwrap();
-    assert_eq!((done.minutes, done.corrected, number(&pool, seen).await), (25, 0, 0));
-    let done = store.maintain_tiers(rolled_to(30), &KEEP, 24).await.unwrap();
-    assert_eq!((done.minutes, done.corrected, number(&pool, seen).await), (5, 2_200, 2_200));
-    world.stop().await;
-}
-
-/// Two days of 200 hosts, an hour at a time.
-const TWO_DAYS: &str = "
-    INSERT INTO store.host (host_uuid, name, credential_hash)
-    SELECT gen_random_uuid(), 'host-' || n, n::text::bytea FROM generate_series(1, 200) n ORDER BY n;
-    INSERT INTO store.rollup_hour
-    SELECT h, t, -h * 1000, h * 1000, h * 2000, n, n - 7, n + 7, 1, 0, 360, 0, 0, 3590000, 10000, 1, 2, 3
-    FROM generate_series(0, 47) n, LATERAL (SELECT (SELECT day FROM public.base) + n * interval '1 hour' AS t) t,
-         generate_series(1, 200) h;
-    CREATE TABLE public.hours AS TABLE store.rollup_hour;
-    UPDATE store.tier_mark SET (sealed_until, closed_until, minutes_sealed, minutes_until, minutes_packed, hours_until) =
-        (SELECT t, t, t, t, t, t FROM date_trunc('hour', now()) t);";
-/// Pages that the hours of one host and day are on, at most.
-const PAGES: &str = "
-    SELECT max(pages) FROM (SELECT count(DISTINCT (tableoid, (ctid::text::point)[0])) AS pages FROM store.rollup_hour
-                            GROUP BY host_id, date_trunc('day', bucket AT TIME ZONE 'UTC')) p";
-const HOURS_CHANGED: &str = "
-    SELECT (SELECT count(*) FROM (TABLE store.rollup_hour EXCEPT ALL TABLE public.hours) a)
-         + (SELECT count(*) FROM (TABLE public.hours EXCEPT ALL TABLE store.rollup_hour) b)";
-
-/// Proves that the hours of a day that is over come to lie beside each other, host by host, and are seen unchanged
-/// wherever that is cut off; and that a sample that comes late corrects them all the same.
-#[tokio::test(flavor = "multi_thread")]
-async fn hours_are_gathered_by_host() {
-    let mut world = World::start().await;
-    let (store, pool) = (world.app().store().clone(), world.sql().await);
-    let base = "CREATE TABLE public.base AS SELECT date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
-                                                   - interval '2 days' AS day";
-    sqlx::raw_sql(base).execute(&pool).await.unwrap();
-    sqlx::raw_sql(TWO_DAYS).execute(&pool).await.unwrap();
-    assert_eq!(number(&pool, PAGES).await, 24);
-    let mut cuts = 0;
-    for polls in (1..).step_by(3) {
-        let mut left = polls;
-        let killed = Store::from_pool(world.sql().await);
-        let mut work = pin!(killed.maintain_tiers(clock::now(), &KEEP, 48));
-        let cut = std::future::poll_fn(|cx| {
-            if left == 0 {
-                return Poll::Ready(None);
-            }
-            left -= 1;
-            work.as_mut().poll(cx).map(Some)
-        });
-        match cut.await {
-            Some(done) => {
-                done.unwrap();
-                break;
-            }
-            None => cuts += 1,
-        }
-        assert_eq!(number(&pool, HOURS_CHANGED).await, 0, "cut off after {polls} steps");
-    }
-    let gathered =
-        "SELECT count(*) FROM store.tier_mark, public.base WHERE hours_gathered = day + '2 days'";
-    eventually("both days are gathered", async || {
-        store.maintain_tiers(clock::now(), &KEEP, 48).await.unwrap();
-        (number(&pool, gathered).await == 1).then_some(())
-    })
-    .await;
-    assert!(cuts > 5, "it was cut off {cuts} times only");
-    assert_eq!(number(&pool, HOURS_CHANGED).await, 0);
-    assert!(number(&pool, PAGES).await <= 3);
-
-    let late = "
-        INSERT INTO store.sample_late (host_id, ref_time, seq, host_ns, raw_ns, lo_ns, hi_ns, offset_ns, boot_no, steps,
-                                       state, sources_used)
-        SELECT 7, day + '90 minutes', 1, 0, 0, -123456789, 5, 0, 1, 0, 2, 3 FROM public.base;
-        INSERT INTO store.rollup_dirty SELECT 7, day + '1 hour' FROM public.base;";
-    sqlx::raw_sql(late).execute(&pool).await.unwrap();
-    store.maintain_tiers(clock::now(), &KEEP, 48).await.unwrap();
-    let corrected = "SELECT count(*) FROM store.rollup_hour, public.base
-                     WHERE host_id = 7 AND bucket = day + '1 hour' AND lo_ns = -123456789";
-    assert_eq!(number(&pool, corrected).await, 1);
-    assert_eq!(number(&pool, HOURS_CHANGED).await, 2, "nothing else has changed");
     world.stop().await;
 }

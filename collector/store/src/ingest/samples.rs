@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 use timebase::{Bounds, Ppb, Report, Span, Timestamp, Utc};
@@ -32,20 +32,26 @@ pub(super) async fn store(
     copy(connection, "sample", &timely).await?;
     copy(connection, "sample_late", &late).await?;
     let rolled_up = marks.sealed_until.max(marks.minutes_sealed);
-    let dirty: BTreeSet<_> = fresh
-        .iter()
-        .filter(|f| f.dated.ref_time < rolled_up)
-        .map(|f| (f.batch.host, floor(f.dated.ref_time, HOUR)))
-        .collect();
+    let mut dirty = BTreeMap::new();
+    for f in fresh.iter().filter(|f| f.dated.ref_time < rolled_up) {
+        let at = f.dated.ref_time;
+        let (first, last) = dirty.entry((f.batch.host, floor(at, HOUR))).or_insert((at, at));
+        (*first, *last) = ((*first).min(at), (*last).max(at));
+    }
     if dirty.is_empty() {
         return Ok(());
     }
-    let (hosts, hours): (Vec<i64>, Vec<_>) =
-        dirty.into_iter().map(|(host, hour)| (host, time::to_sql(hour))).unzip();
+    let hosts: Vec<i64> = dirty.keys().map(|(host, _)| *host).collect();
+    let hours: Vec<_> = dirty.keys().map(|(_, hour)| time::to_sql(*hour)).collect();
+    let (firsts, lasts): (Vec<_>, Vec<_>) =
+        dirty.values().map(|(first, last)| (time::to_sql(*first), time::to_sql(*last))).unzip();
     sqlx::query!(
-        "INSERT INTO store.rollup_dirty (host_id, hour) SELECT * FROM unnest($1::int8[], $2::timestamptz[])",
+        "INSERT INTO store.rollup_dirty (host_id, hour, first_at, last_at)
+         SELECT * FROM unnest($1::int8[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[])",
         &hosts,
-        &hours as _
+        &hours as _,
+        &firsts as _,
+        &lasts as _
     )
     .execute(connection)
     .await

@@ -2,7 +2,7 @@
 //! burst mode.
 
 use sqlx::PgConnection;
-use timebase::{Span, Timestamp, Utc};
+use timebase::{Timestamp, Utc};
 
 use super::roll::{INSERT_HOURS, INSERT_MINUTES, MINUTES_OF, bounded};
 use super::{HOUR, MINUTE, Marks, Progress, floor, pack};
@@ -14,8 +14,6 @@ use crate::{Store, time};
 const HOSTS_AT_ONCE: i64 = 1_000;
 /// Hours of hosts in one round: the rest waits until minutes that are over are rolled up.
 const A_ROUND: u64 = 20_000;
-/// An hour that goes on is made again so often, not whenever a late sample comes.
-const EVERY: Span = MINUTE.times(10);
 
 /// Samples of hosts $3, wherever they are.
 const SAMPLES: &str = "(SELECT s.* FROM unnest($3::int8[]) h (host_id) \
@@ -23,9 +21,12 @@ const SAMPLES: &str = "(SELECT s.* FROM unnest($3::int8[]) h (host_id) \
 
 impl Store {
     pub(super) async fn correct(&self, progress: &mut Progress) -> Result<(), sqlx::Error> {
-        while progress.corrected < A_ROUND {
-            let Some(corrected) = self.correct_hour().await? else { break };
+        while let Some(corrected) = self.correct_hour().await? {
             progress.corrected += corrected;
+            progress.unfinished = progress.corrected >= A_ROUND;
+            if progress.unfinished {
+                break;
+            }
         }
         Ok(())
     }
@@ -36,47 +37,63 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let alone = Job::Rolling.alone(&mut tx).await?;
         let marks = Marks::read(&mut *tx).await?;
-        let until = marks.minutes_until;
-        let until = if until == floor(until, EVERY) { until } else { floor(until, HOUR) };
+        // Of hours whose samples were dropped meanwhile the rollups are all that is left.
+        sqlx::query!(
+            "DELETE FROM store.rollup_dirty WHERE hour < $1",
+            time::to_sql(marks.samples_from) as _
+        )
+        .execute(&mut *tx)
+        .await?;
+        let packing = marks.to_pack().unwrap_or(Timestamp::from_ns(0));
         let hour = sqlx::query_scalar!(
-            r#"SELECT min(hour) AS "hour: jiff_sqlx::Timestamp" FROM store.rollup_dirty WHERE hour < $1"#,
-            time::to_sql(until) as _
+            r#"SELECT min(hour) AS "hour: jiff_sqlx::Timestamp" FROM store.rollup_dirty
+               WHERE hour < $1 AND hour <> $2"#,
+            time::to_sql(marks.minutes_until) as _,
+            time::to_sql(packing) as _
         )
         .fetch_one(&mut *tx)
         .await?;
         let (true, Some(hour)) = (alone, hour.map(time::from_sql)) else {
-            // Not left to the drop, which ends it later: packing, which comes next, is the same job.
+            // Not left to the drop, which ends it later: gathering, which comes next, is the same job.
             tx.rollback().await?;
             return Ok(None);
         };
         // A row of a writer that has not committed is not seen, and stays; so does its sample's turn.
-        let mut hosts = sqlx::query_scalar!(
-            "DELETE FROM store.rollup_dirty WHERE hour = $1 AND host_id IN
-                 (SELECT DISTINCT host_id FROM store.rollup_dirty WHERE hour = $1 ORDER BY host_id LIMIT $2)
-             RETURNING host_id",
+        let rows = sqlx::query!(
+            r#"DELETE FROM store.rollup_dirty WHERE hour = $1 AND host_id IN
+                   (SELECT DISTINCT host_id FROM store.rollup_dirty WHERE hour = $1 ORDER BY host_id LIMIT $2)
+               RETURNING host_id, first_at AS "first: jiff_sqlx::Timestamp", last_at AS "last: jiff_sqlx::Timestamp""#,
             time::to_sql(hour) as _,
             HOSTS_AT_ONCE
         )
         .fetch_all(&mut *tx)
         .await?;
+        let (mut from, mut to) = (hour + HOUR, hour);
+        for row in &rows {
+            from = from.min(row.first.map_or(hour, time::from_sql));
+            to = to.max(row.last.map_or(hour + HOUR, time::from_sql));
+        }
+        let to = marks.minutes_until.min(hour + HOUR).min(floor(to, MINUTE) + MINUTE);
+        let mut hosts: Vec<i64> = rows.into_iter().map(|row| row.host_id).collect();
         hosts.sort_unstable();
         hosts.dedup();
-        roll_again(&mut tx, marks, &hosts, hour).await?;
+        roll_again(&mut tx, marks, &hosts, hour, (floor(from, MINUTE), to)).await?;
         tx.commit().await?;
         Ok(Some(hosts.len() as u64))
     }
 }
 
-/// The rollups of an hour of some hosts.
+/// The rollups of some hosts: of minutes of an hour, or of all if they are packed, and of the hour.
 async fn roll_again(
     connection: &mut PgConnection,
     marks: Marks,
     hosts: &[i64],
     hour: Timestamp<Utc>,
+    (mut from, mut to): (Timestamp<Utc>, Timestamp<Utc>),
 ) -> Result<(), sqlx::Error> {
-    let to = marks.minutes_until.min(hour + HOUR);
     let minutes = MINUTES_OF.replace("{samples}", SAMPLES);
     let insert = if hour < marks.minutes_packed {
+        (from, to) = (hour, hour + HOUR);
         MINUTE_BLOCKS.make(connection, hour, hour).await?;
         sqlx::query!(
             "DELETE FROM store.minute_block WHERE host_id = ANY ($1) AND hour = $2",
@@ -91,14 +108,14 @@ async fn roll_again(
         sqlx::query!(
             "DELETE FROM store.rollup_minute WHERE host_id = ANY ($1) AND bucket >= $2 AND bucket < $3",
             hosts,
-            time::to_sql(hour) as _,
+            time::to_sql(from) as _,
             time::to_sql(to) as _
         )
         .execute(&mut *connection)
         .await?;
         format!("{INSERT_MINUTES}{minutes}")
     };
-    bounded(insert, hour, to).bind(hosts.to_vec()).execute(&mut *connection).await?;
+    bounded(insert, from, to).bind(hosts.to_vec()).execute(&mut *connection).await?;
     if hour < marks.hours_until {
         HOURS.make(connection, hour, hour).await?;
         sqlx::query!(
@@ -111,7 +128,7 @@ async fn roll_again(
         let insert = INSERT_HOURS
             .replace("{minutes}", "store.minutes")
             .replace("{only}", "AND r.hour = $1 AND r.host_id = ANY ($3)");
-        bounded(insert, hour, to).bind(hosts.to_vec()).execute(connection).await?;
+        bounded(insert, hour, hour + HOUR).bind(hosts.to_vec()).execute(connection).await?;
     }
     Ok(())
 }

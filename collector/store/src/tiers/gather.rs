@@ -7,7 +7,7 @@
 
 use timebase::{Span, Timestamp, Utc};
 
-use super::{HOUR, Progress, floor};
+use super::{HOUR, Progress, floor, last_of_next};
 use crate::locks::Job;
 use crate::partitions::HOURS;
 use crate::{Store, time};
@@ -59,14 +59,7 @@ impl Store {
         if after == i64::MAX || !Job::Rolling.alone(&mut tx).await? {
             return Ok(None);
         }
-        let last = sqlx::query_scalar!(
-            "SELECT host_id FROM store.host WHERE host_id > $1 ORDER BY host_id OFFSET $2 LIMIT 1",
-            after,
-            HOSTS_AT_ONCE - 1
-        )
-        .fetch_optional(&mut *tx)
-        .await?
-        .unwrap_or(i64::MAX);
+        let last = last_of_next(&mut tx, after, HOSTS_AT_ONCE).await?;
         sqlx::query!(
             "WITH taken AS (
                  DELETE FROM store.rollup_hour r USING store.host h

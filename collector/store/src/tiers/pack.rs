@@ -3,8 +3,10 @@
 //! They come a minute at a time, all hosts in each. Packed they are a quarter as large, and a host's day is on some dozens of
 //! pages of the disk instead of 1,440. What comes late makes a host's hour again.
 
+use timebase::{Span, Timestamp, Utc};
+
 use super::roll::bounded;
-use super::{HOUR, Marks, Progress};
+use super::{HOUR, Marks, Progress, last_of_next};
 use crate::locks::Job;
 use crate::partitions::MINUTE_BLOCKS;
 use crate::{Store, time};
@@ -19,7 +21,13 @@ SELECT host_id, $1, array_agg((extract(epoch FROM bucket - $1) / 60)::int2),
     array_agg(without_window), array_agg(first_ms), array_agg(last_ms), array_agg(gap_ms), array_agg(epochs),
     array_agg(worst_state), array_agg(sources_min)
 FROM (SELECT * FROM {minutes} ORDER BY host_id, bucket) m
-GROUP BY host_id";
+GROUP BY host_id ON CONFLICT DO NOTHING";
+
+/// An hour is packed so long after its end: most of what comes late has come.
+const OPEN: Span = HOUR;
+/// Hosts whose hour is packed in one transaction. A long one would keep the server from reusing the room of newest
+/// states, which are rewritten every few seconds.
+const HOSTS_AT_ONCE: i64 = 2_000;
 
 impl Store {
     /// Packs at most `most_hours` of the hours that are rolled up.
@@ -29,36 +37,58 @@ impl Store {
         progress: &mut Progress,
     ) -> Result<(), sqlx::Error> {
         for _ in 0..most_hours {
-            if !self.pack_hour().await? {
-                break;
+            let Some(hour) = self.marks().await?.to_pack() else { break };
+            let mut after = i64::MIN;
+            while let Some(last) = self.pack_hosts(hour, after).await? {
+                after = last;
+            }
+            if after < i64::MAX {
+                break; // another collector is at the rollups
             }
             progress.packed += 1;
         }
         Ok(())
     }
 
-    /// Packs the next hour, if it is rolled up and no other collector is at the rollups.
-    async fn pack_hour(&self) -> Result<bool, sqlx::Error> {
+    /// Packs the hour for the hosts that follow `after`; the last of them, or the greatest number there is: all are
+    /// packed. `None`: they were before, or another collector is at the rollups. Nobody reads a block before all are
+    /// there, and those that one who was killed has left are as good as new ones: until then nothing is corrected.
+    async fn pack_hosts(
+        &self,
+        hour: Timestamp<Utc>,
+        after: i64,
+    ) -> Result<Option<i64>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        // Nor does a correction write rows of what is being packed.
-        let alone = Job::Rolling.alone(&mut tx).await?;
-        let marks = Marks::read(&mut *tx).await?;
-        let hour = marks.minutes_packed;
-        if !alone || marks.are_unset() || hour + HOUR > marks.hours_until {
+        if after == i64::MAX
+            || !Job::Rolling.alone(&mut tx).await?
+            || Marks::read(&mut *tx).await?.to_pack() != Some(hour)
+        {
+            // Not left to the drop, which ends it later: correcting, which comes next, is the same job.
             tx.rollback().await?;
-            return Ok(false);
+            return Ok(None);
         }
         MINUTE_BLOCKS.make(&mut tx, hour, hour).await?;
-        let rows = "store.rollup_minute WHERE bucket >= $1 AND bucket < $2";
-        bounded(insert(rows), hour, hour + HOUR).execute(&mut *tx).await?;
-        sqlx::query!(
-            "UPDATE store.tier_mark SET minutes_packed = $1",
-            time::to_sql(hour + HOUR) as _
-        )
-        .execute(&mut *tx)
-        .await?;
+        let last = last_of_next(&mut tx, after, HOSTS_AT_ONCE).await?;
+        let rows = "store.rollup_minute WHERE bucket >= $1 AND bucket < $2 AND host_id > $3 AND host_id <= $4";
+        bounded(insert(rows), hour, hour + HOUR).bind(after).bind(last).execute(&mut *tx).await?;
+        if last == i64::MAX {
+            sqlx::query!(
+                "UPDATE store.tier_mark SET minutes_packed = $1",
+                time::to_sql(hour + HOUR) as _
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
         tx.commit().await?;
-        Ok(true)
+        Ok(Some(last))
+    }
+}
+
+impl Marks {
+    /// The next hour whose minutes are to be packed, or are being packed.
+    pub(super) fn to_pack(self) -> Option<Timestamp<Utc>> {
+        let due = self.minutes_packed + HOUR + OPEN <= self.hours_until;
+        (due && !self.are_unset()).then_some(self.minutes_packed)
     }
 }
 

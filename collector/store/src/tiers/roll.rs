@@ -123,6 +123,7 @@ impl Store {
         let minutes = MINUTES_OF.replace("{samples}", "store.sample");
         let insert = format!("{INSERT_MINUTES}{minutes}");
         bounded(insert, from, to).execute(&mut *tx).await?;
+        summarise(&mut tx, &MINUTES.name_at(from)).await?;
         fleet(&mut tx, from, to).await?;
         let hours = floor(to, HOUR);
         if hours > marks.hours_until {
