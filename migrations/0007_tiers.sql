@@ -656,7 +656,7 @@ COMMENT ON COLUMN fleet.storage.tier IS 'raw (samples as they came), late (sampl
 COMMENT ON COLUMN fleet.storage.keep IS 'How long it is kept, by the collector''s configuration.';
 COMMENT ON COLUMN fleet.storage.bytes IS 'Size now, with indexes.';
 COMMENT ON COLUMN fleet.storage.partitions IS 'Tables it is made of.';
-COMMENT ON COLUMN fleet.storage.rows_estimate IS 'Rows by the database''s estimate: for samples and minutes, blocks of an hour each.';
+COMMENT ON COLUMN fleet.storage.rows_estimate IS 'Rows by the database''s estimate: for samples and minutes, blocks of an hour each (and minutes that are not packed yet).';
 COMMENT ON COLUMN fleet.storage.bytes_per_day IS 'Growth by the last whole day (hours: month) that is stored; null: there is none yet.';
 COMMENT ON COLUMN fleet.storage.bytes_at_retention IS 'Size to expect once it holds as much as it is kept; null: no growth is known yet.';
 

@@ -126,8 +126,8 @@ impl Store {
         Ok(made)
     }
 
-    /// Drops the rows of hours that are packed, unless a query goes on that began before: for it the blocks are not
-    /// there yet, and it may come to the rows last. How many partitions.
+    /// Drops the rows of hours that are packed, unless a query goes on that began before (less than a day ago): for it
+    /// the blocks are not there yet, and it may come to the rows last. How many partitions.
     ///
     /// # Errors
     /// The database does not answer or refuses.
@@ -138,14 +138,17 @@ impl Store {
             let noted = sqlx::query!(
                 r#"SELECT packed_until AS "samples: jiff_sqlx::Timestamp",
                           minutes_packed AS "minutes: jiff_sqlx::Timestamp" FROM store.housekeeping
-                   WHERE noted_at < clock_timestamp() - make_interval(secs => $1)
-                      OR (SELECT rolsuper OR pg_has_role('pg_read_all_stats', 'USAGE')
-                          FROM pg_roles WHERE rolname = current_user)
+                   CROSS JOIN (SELECT rolsuper OR pg_has_role('pg_read_all_stats', 'USAGE') AS all_seen
+                               FROM pg_roles WHERE rolname = current_user) r
+                   WHERE noted_at < clock_timestamp()
+                                    - make_interval(secs => CASE WHEN r.all_seen THEN $2 ELSE $1::float8 END)
+                      OR r.all_seen
                          AND NOT EXISTS (SELECT FROM pg_stat_activity a
                                          WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
                                            AND a.backend_type = 'client backend' AND a.backend_xmin IS NOT NULL
                                            AND a.xact_start <= noted_at)"#,
-                UNSEEN_READERS.as_secs_f64()
+                UNSEEN_READERS.as_secs_f64(),
+                DAY.as_secs_f64()
             );
             let Some(noted) = noted.fetch_optional(&self.pool).await? else { break };
             dropped += self.drop_partitions(RAW, time::from_sql(noted.samples)).await?;

@@ -3,8 +3,8 @@
 //! Time flows through marks in one row, `store.tier_mark`. `sealed_until` and `minutes_sealed` move while no
 //! writer is between reading them and its commit; from then on no row that is older comes into the raw
 //! table, or it is noted that a rollup lacks it. What is sealed is worked on at leisure, in a transaction
-//! that moves `closed_until`, `minutes_until`, `minutes_packed` or `hours_until` as well: killed at any instant, it begins
-//! again from there.
+//! that moves `closed_until`, `minutes_until` or `hours_until` as well: killed at any instant, it begins again from there.
+//! Minutes are packed in several, and seen once the last has moved `minutes_packed`.
 
 mod correct;
 mod gather;
@@ -47,7 +47,7 @@ pub struct Progress {
     pub minutes: u64,
     /// Hours of hosts whose rollups were made again, for samples that came late.
     pub corrected: u64,
-    /// More of them are to be made again.
+    /// There is more to pack or to correct than one round should do.
     pub unfinished: bool,
     /// Hours whose minutes were packed.
     pub packed: u64,
@@ -188,10 +188,9 @@ impl Store {
         Ok(behind && !marks.are_unset())
     }
 
-    /// One round: rolls up the minutes that are over, packs those of hours that are, corrects what came late, gathers
-    /// the hours of days that are over, repacks the hours that are old enough. Returns when all is done that was to do,
-    /// or `most_hours` hours (and days) are, or as many corrections as minutes to come should wait for
-    /// ([`Progress::unfinished`]).
+    /// One round: rolls up the minutes that are over, packs those of an hour that is, corrects what came late, gathers the
+    /// hours of days that are over, repacks the hours that are old enough. Returns when all is done that was to do, or
+    /// `most_hours` hours (and days) are, or what minutes to come should wait for ([`Progress::unfinished`]).
     ///
     /// # Errors
     /// The database does not answer or refuses; what was finished stays.
@@ -203,7 +202,7 @@ impl Store {
     ) -> Result<Progress, sqlx::Error> {
         let mut progress = Progress::default();
         self.roll(now, most_hours, &mut progress).await?;
-        self.pack(most_hours, &mut progress).await?;
+        self.pack(&mut progress).await?;
         self.correct(&mut progress).await?;
         self.gather(most_hours, &mut progress).await?;
         self.repack(now, keep.raw, most_hours, &mut progress).await?;

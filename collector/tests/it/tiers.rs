@@ -55,7 +55,7 @@ const DIFFERENCE: &str = "
          + (SELECT count(*) FROM (TABLE public.expected EXCEPT ALL SELECT * FROM now_there) b)";
 
 /// Samples that minutes lack, as far as they reach, or hold twice.
-const UNROLLED: &str = "
+pub(crate) const UNROLLED: &str = "
     SELECT (SELECT count(*) FROM public.expected, store.tier_mark WHERE ref_time < minutes_until)
          - (SELECT coalesce(sum(samples), 0)::int8 FROM store.minutes)";
 

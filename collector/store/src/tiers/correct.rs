@@ -1,6 +1,8 @@
 //! Rollups made again, for samples that came late: those of all hosts after an outage, and always those of hosts in
 //! burst mode.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
 use timebase::{Timestamp, Utc};
 
@@ -12,22 +14,24 @@ use crate::{Store, time};
 
 /// Hosts whose hour is made again in one transaction.
 const HOSTS_AT_ONCE: i64 = 1_000;
-/// Hours of hosts in one round: the rest waits until minutes that are over are rolled up.
-const A_ROUND: u64 = 20_000;
+/// Transactions of one round: the rest waits until minutes that are over are rolled up.
+const TURNS: u32 = 20;
 
-/// Samples of hosts $3, wherever they are.
-const SAMPLES: &str = "(SELECT s.* FROM unnest($3::int8[]) h (host_id) \
-                       CROSS JOIN LATERAL store.samples(h.host_id, $1, $2) s)";
+/// Samples of hosts $3 since $4 and before $5, wherever they are.
+const SAMPLES: &str = "(SELECT s.* \
+    FROM unnest($3::int8[], $4::timestamptz[], $5::timestamptz[]) h (host_id, since, until) \
+    CROSS JOIN LATERAL store.samples(h.host_id, h.since, h.until) s)";
+
+/// Of each host, from and to: the minutes that lack samples.
+type Late = BTreeMap<i64, (Timestamp<Utc>, Timestamp<Utc>)>;
 
 impl Store {
     pub(super) async fn correct(&self, progress: &mut Progress) -> Result<(), sqlx::Error> {
-        while let Some(corrected) = self.correct_hour().await? {
+        for _ in 0..TURNS {
+            let Some(corrected) = self.correct_hour().await? else { return Ok(()) };
             progress.corrected += corrected;
-            progress.unfinished = progress.corrected >= A_ROUND;
-            if progress.unfinished {
-                break;
-            }
         }
+        progress.unfinished = true;
         Ok(())
     }
 
@@ -35,7 +39,9 @@ impl Store {
     /// another collector is at the rollups.
     async fn correct_hour(&self) -> Result<Option<u64>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        let alone = Job::Rolling.alone(&mut tx).await?;
+        if !Job::Rolling.alone(&mut tx).await? {
+            return Ok(None);
+        }
         let marks = Marks::read(&mut *tx).await?;
         // Of hours whose samples were dropped meanwhile the rollups are all that is left.
         sqlx::query!(
@@ -53,82 +59,100 @@ impl Store {
         )
         .fetch_one(&mut *tx)
         .await?;
-        let (true, Some(hour)) = (alone, hour.map(time::from_sql)) else {
-            // Not left to the drop, which ends it later: gathering, which comes next, is the same job.
-            tx.rollback().await?;
+        let Some(hour) = hour.map(time::from_sql) else {
+            tx.commit().await?;
             return Ok(None);
         };
-        // A row of a writer that has not committed is not seen, and stays; so does its sample's turn.
-        let rows = sqlx::query!(
-            r#"DELETE FROM store.rollup_dirty WHERE hour = $1 AND host_id IN
-                   (SELECT DISTINCT host_id FROM store.rollup_dirty WHERE hour = $1 ORDER BY host_id LIMIT $2)
-               RETURNING host_id, first_at AS "first: jiff_sqlx::Timestamp", last_at AS "last: jiff_sqlx::Timestamp""#,
-            time::to_sql(hour) as _,
-            HOSTS_AT_ONCE
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        let (mut from, mut to) = (hour + HOUR, hour);
-        for row in &rows {
-            from = from.min(row.first.map_or(hour, time::from_sql));
-            to = to.max(row.last.map_or(hour + HOUR, time::from_sql));
-        }
-        let to = marks.minutes_until.min(hour + HOUR).min(floor(to, MINUTE) + MINUTE);
-        let mut hosts: Vec<i64> = rows.into_iter().map(|row| row.host_id).collect();
-        hosts.sort_unstable();
-        hosts.dedup();
-        roll_again(&mut tx, marks, &hosts, hour, (floor(from, MINUTE), to)).await?;
+        let late = take(&mut tx, hour, marks.minutes_until.min(hour + HOUR)).await?;
+        roll_again(&mut tx, marks, hour, &late).await?;
         tx.commit().await?;
-        Ok(Some(hosts.len() as u64))
+        Ok(Some(late.len() as u64))
     }
+}
+
+/// Some hosts whose hour lacks samples, before `until`. A row of a writer that has not committed is not seen, and stays;
+/// so does its sample's turn.
+async fn take(
+    connection: &mut PgConnection,
+    hour: Timestamp<Utc>,
+    until: Timestamp<Utc>,
+) -> Result<Late, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"DELETE FROM store.rollup_dirty WHERE hour = $1 AND host_id IN
+               (SELECT DISTINCT host_id FROM store.rollup_dirty WHERE hour = $1 ORDER BY host_id LIMIT $2)
+           RETURNING host_id, first_at AS "first: jiff_sqlx::Timestamp", last_at AS "last: jiff_sqlx::Timestamp""#,
+        time::to_sql(hour) as _,
+        HOSTS_AT_ONCE
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut late = Late::new();
+    for row in rows {
+        let first = row.first.map_or(hour, time::from_sql);
+        let last = row.last.map_or(hour + HOUR, time::from_sql);
+        let (from, to) = late.entry(row.host_id).or_insert((until, hour));
+        *from = floor(first, MINUTE).min(*from);
+        *to = (floor(last, MINUTE) + MINUTE).max(*to).min(until);
+    }
+    Ok(late)
 }
 
 /// The rollups of some hosts: of minutes of an hour, or of all if they are packed, and of the hour.
 async fn roll_again(
     connection: &mut PgConnection,
     marks: Marks,
-    hosts: &[i64],
     hour: Timestamp<Utc>,
-    (mut from, mut to): (Timestamp<Utc>, Timestamp<Utc>),
+    late: &Late,
 ) -> Result<(), sqlx::Error> {
+    let hosts: Vec<i64> = late.keys().copied().collect();
     let minutes = MINUTES_OF.replace("{samples}", SAMPLES);
-    let insert = if hour < marks.minutes_packed {
-        (from, to) = (hour, hour + HOUR);
+    let (start, end) = (time::to_sql(hour), time::to_sql(hour + HOUR));
+    let (insert, since, until);
+    if hour < marks.minutes_packed {
         MINUTE_BLOCKS.make(connection, hour, hour).await?;
         sqlx::query!(
             "DELETE FROM store.minute_block WHERE host_id = ANY ($1) AND hour = $2",
-            hosts,
-            time::to_sql(hour) as _
+            &hosts,
+            start as _
         )
         .execute(&mut *connection)
         .await?;
-        pack::insert(&format!("({minutes}) m"))
+        insert = pack::insert(&format!("({minutes}) m"));
+        (since, until) = (vec![start; hosts.len()], vec![end; hosts.len()]);
     } else {
         MINUTES.make(connection, hour, hour).await?;
+        (since, until) =
+            late.values().map(|(from, to)| (time::to_sql(*from), time::to_sql(*to))).unzip();
         sqlx::query!(
-            "DELETE FROM store.rollup_minute WHERE host_id = ANY ($1) AND bucket >= $2 AND bucket < $3",
-            hosts,
-            time::to_sql(from) as _,
-            time::to_sql(to) as _
+            "DELETE FROM store.rollup_minute r
+             USING unnest($1::int8[], $2::timestamptz[], $3::timestamptz[]) h (host_id, since, until)
+             WHERE r.host_id = h.host_id AND r.bucket >= h.since AND r.bucket < h.until
+               AND r.bucket >= $4 AND r.bucket < $5",
+            &hosts,
+            &since as _,
+            &until as _,
+            start as _,
+            end as _
         )
         .execute(&mut *connection)
         .await?;
-        format!("{INSERT_MINUTES}{minutes}")
-    };
-    bounded(insert, from, to).bind(hosts.to_vec()).execute(&mut *connection).await?;
+        insert = format!("{INSERT_MINUTES}{minutes}");
+    }
+    let insert = bounded(insert, hour, hour + HOUR).bind(hosts.clone()).bind(since).bind(until);
+    insert.execute(&mut *connection).await?;
     if hour < marks.hours_until {
         HOURS.make(connection, hour, hour).await?;
         sqlx::query!(
             "DELETE FROM store.rollup_hour WHERE host_id = ANY ($1) AND bucket = $2",
-            hosts,
-            time::to_sql(hour) as _
+            &hosts,
+            start as _
         )
         .execute(&mut *connection)
         .await?;
         let insert = INSERT_HOURS
             .replace("{minutes}", "store.minutes")
             .replace("{only}", "AND r.hour = $1 AND r.host_id = ANY ($3)");
-        bounded(insert, hour, hour + HOUR).bind(hosts.to_vec()).execute(connection).await?;
+        bounded(insert, hour, hour + HOUR).bind(hosts).execute(connection).await?;
     }
     Ok(())
 }

@@ -30,23 +30,17 @@ const OPEN: Span = HOUR;
 const HOSTS_AT_ONCE: i64 = 2_000;
 
 impl Store {
-    /// Packs at most `most_hours` of the hours that are rolled up.
-    pub(super) async fn pack(
-        &self,
-        most_hours: u64,
-        progress: &mut Progress,
-    ) -> Result<(), sqlx::Error> {
-        for _ in 0..most_hours {
-            let Some(hour) = self.marks().await?.to_pack() else { break };
-            let mut after = i64::MIN;
-            while let Some(last) = self.pack_hosts(hour, after).await? {
-                after = last;
-            }
-            if after < i64::MAX {
-                break; // another collector is at the rollups
-            }
-            progress.packed += 1;
+    /// Packs the next hour that is due. One in a round: of large fleets it takes as long as minutes to come should wait.
+    pub(super) async fn pack(&self, progress: &mut Progress) -> Result<(), sqlx::Error> {
+        let Some(hour) = self.marks().await?.to_pack() else { return Ok(()) };
+        let mut after = i64::MIN;
+        while let Some(last) = self.pack_hosts(hour, after).await? {
+            after = last;
         }
+        if after == i64::MAX {
+            progress.packed += 1;
+            progress.unfinished = self.marks().await?.to_pack().is_some();
+        } // else another collector is at the rollups
         Ok(())
     }
 

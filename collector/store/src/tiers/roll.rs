@@ -113,13 +113,13 @@ impl Store {
         let marks = Marks::read(&mut *tx).await?;
         let from = marks.minutes_until;
         if from >= to {
+            // Not left to the drop, which ends it later: packing, which comes next, is the same job.
+            tx.rollback().await?;
             return Ok(Some(0));
         }
         MINUTES.make(&mut tx, from, to).await?;
         HOURS.make(&mut tx, from, to).await?;
-        for at in [from, floor(from, HOUR)] {
-            summarise(&mut tx, &RAW.name_at(at)).await?;
-        }
+        summarise(&mut tx, &RAW.name_at(from)).await?;
         let minutes = MINUTES_OF.replace("{samples}", "store.sample");
         let insert = format!("{INSERT_MINUTES}{minutes}");
         bounded(insert, from, to).execute(&mut *tx).await?;
