@@ -12,6 +12,7 @@ CREATE TABLE store.tier_mark (
     minutes_sealed timestamptz NOT NULL DEFAULT 'epoch',  -- older samples correct rollups (rollup_dirty)
     minutes_until  timestamptz NOT NULL DEFAULT 'epoch',  -- minutes are whole up to here
     minutes_packed timestamptz NOT NULL DEFAULT 'epoch',  -- older rows of rollup_minute are in minute_block: read no more
+    packed_host    int8 NOT NULL DEFAULT -9223372036854775808,  -- and those of the next hour up to this host
     hours_until    timestamptz NOT NULL DEFAULT 'epoch',  -- rollup_hour is whole up to here
     hours_gathered timestamptz NOT NULL DEFAULT 'epoch',  -- and gathered by host up to here
     samples_from   timestamptz NOT NULL DEFAULT 'epoch',  -- older samples have been dropped

@@ -4,7 +4,7 @@
 //! writer is between reading them and its commit; from then on no row that is older comes into the raw
 //! table, or it is noted that a rollup lacks it. What is sealed is worked on at leisure, in a transaction
 //! that moves `closed_until`, `minutes_until` or `hours_until` as well: killed at any instant, it begins again from there.
-//! Minutes are packed in several, and seen once the last has moved `minutes_packed`.
+//! Minutes are packed in several, which move `packed_host`, and seen once the last has moved `minutes_packed`.
 
 mod correct;
 mod gather;
@@ -69,6 +69,7 @@ pub(crate) struct Marks {
     pub(crate) minutes_sealed: Timestamp<Utc>,
     pub(crate) minutes_until: Timestamp<Utc>,
     pub(crate) minutes_packed: Timestamp<Utc>,
+    pub(crate) packed_host: i64,
     pub(crate) hours_until: Timestamp<Utc>,
     pub(crate) hours_gathered: Timestamp<Utc>,
     pub(crate) samples_from: Timestamp<Utc>,
@@ -86,7 +87,7 @@ impl Marks {
                       closed_until AS "closed: jiff_sqlx::Timestamp",
                       minutes_sealed AS "minutes_sealed: jiff_sqlx::Timestamp",
                       minutes_until AS "minutes: jiff_sqlx::Timestamp",
-                      minutes_packed AS "packed: jiff_sqlx::Timestamp",
+                      minutes_packed AS "packed: jiff_sqlx::Timestamp", packed_host,
                       hours_until AS "hours: jiff_sqlx::Timestamp",
                       hours_gathered AS "gathered: jiff_sqlx::Timestamp",
                       samples_from AS "from: jiff_sqlx::Timestamp" FROM store.tier_mark"#
@@ -99,6 +100,7 @@ impl Marks {
             minutes_sealed: time::from_sql(row.minutes_sealed),
             minutes_until: time::from_sql(row.minutes),
             minutes_packed: time::from_sql(row.packed),
+            packed_host: row.packed_host,
             hours_until: time::from_sql(row.hours),
             hours_gathered: time::from_sql(row.gathered),
             samples_from: time::from_sql(row.from),
@@ -112,7 +114,7 @@ impl Marks {
                       closed_until AS "closed!: jiff_sqlx::Timestamp",
                       minutes_sealed AS "minutes_sealed!: jiff_sqlx::Timestamp",
                       minutes_until AS "minutes!: jiff_sqlx::Timestamp",
-                      minutes_packed AS "packed!: jiff_sqlx::Timestamp",
+                      minutes_packed AS "packed!: jiff_sqlx::Timestamp", packed_host AS "packed_host!",
                       hours_until AS "hours!: jiff_sqlx::Timestamp",
                       hours_gathered AS "gathered!: jiff_sqlx::Timestamp",
                       samples_from AS "from!: jiff_sqlx::Timestamp" FROM store.marks_for_writing()"#
@@ -125,6 +127,7 @@ impl Marks {
             minutes_sealed: time::from_sql(row.minutes_sealed),
             minutes_until: time::from_sql(row.minutes),
             minutes_packed: time::from_sql(row.packed),
+            packed_host: row.packed_host,
             hours_until: time::from_sql(row.hours),
             hours_gathered: time::from_sql(row.gathered),
             samples_from: time::from_sql(row.from),
@@ -188,7 +191,7 @@ impl Store {
         Ok(behind && !marks.are_unset())
     }
 
-    /// One round: rolls up the minutes that are over, packs those of an hour that is, corrects what came late, gathers the
+    /// One round: rolls up the minutes that are over, packs those of hours that are, corrects what came late, gathers the
     /// hours of days that are over, repacks the hours that are old enough. Returns when all is done that was to do, or
     /// `most_hours` hours (and days) are, or what minutes to come should wait for ([`Progress::unfinished`]).
     ///

@@ -21,60 +21,55 @@ SELECT host_id, $1, array_agg((extract(epoch FROM bucket - $1) / 60)::int2),
     array_agg(without_window), array_agg(first_ms), array_agg(last_ms), array_agg(gap_ms), array_agg(epochs),
     array_agg(worst_state), array_agg(sources_min)
 FROM (SELECT * FROM {minutes} ORDER BY host_id, bucket) m
-GROUP BY host_id ON CONFLICT DO NOTHING";
+GROUP BY host_id";
 
 /// An hour is packed so long after its end: most of what comes late has come.
 const OPEN: Span = HOUR;
 /// Hosts whose hour is packed in one transaction. A long one would keep the server from reusing the room of newest
 /// states, which are rewritten every few seconds.
 const HOSTS_AT_ONCE: i64 = 2_000;
+/// Transactions of one round: the rest waits until minutes that are over are rolled up.
+const TURNS: u32 = 20;
 
 impl Store {
-    /// Packs the next hour that is due. One in a round: of large fleets it takes as long as minutes to come should wait.
+    /// Packs what is due, or as much of it as one round should do.
     pub(super) async fn pack(&self, progress: &mut Progress) -> Result<(), sqlx::Error> {
-        let Some(hour) = self.marks().await?.to_pack() else { return Ok(()) };
-        let mut after = i64::MIN;
-        while let Some(last) = self.pack_hosts(hour, after).await? {
-            after = last;
+        for _ in 0..TURNS {
+            let Some(whole) = self.pack_hosts().await? else { return Ok(()) };
+            progress.packed += u64::from(whole);
         }
-        if after == i64::MAX {
-            progress.packed += 1;
-            progress.unfinished = self.marks().await?.to_pack().is_some();
-        } // else another collector is at the rollups
+        progress.unfinished = true;
         Ok(())
     }
 
-    /// Packs the hour for the hosts that follow `after`; the last of them, or the greatest number there is: all are
-    /// packed. `None`: they were before, or another collector is at the rollups. Nobody reads a block before all are
-    /// there, and those that one who was killed has left are as good as new ones: until then nothing is corrected.
-    async fn pack_hosts(
-        &self,
-        hour: Timestamp<Utc>,
-        after: i64,
-    ) -> Result<Option<i64>, sqlx::Error> {
+    /// Packs the next hour that is due for some hosts; whether it is packed for all. `None`: there is none, or another
+    /// collector is at the rollups. Nobody reads its blocks before all are there, and until then nothing in it is
+    /// corrected.
+    async fn pack_hosts(&self) -> Result<Option<bool>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        if after == i64::MAX
-            || !Job::Rolling.alone(&mut tx).await?
-            || Marks::read(&mut *tx).await?.to_pack() != Some(hour)
-        {
+        let alone = Job::Rolling.alone(&mut tx).await?;
+        let marks = Marks::read(&mut *tx).await?;
+        let (true, Some(hour)) = (alone, marks.to_pack()) else {
             // Not left to the drop, which ends it later: correcting, which comes next, is the same job.
             tx.rollback().await?;
             return Ok(None);
-        }
+        };
         MINUTE_BLOCKS.make(&mut tx, hour, hour).await?;
+        let after = marks.packed_host;
         let last = last_of_next(&mut tx, after, HOSTS_AT_ONCE).await?;
         let rows = "store.rollup_minute WHERE bucket >= $1 AND bucket < $2 AND host_id > $3 AND host_id <= $4";
         bounded(insert(rows), hour, hour + HOUR).bind(after).bind(last).execute(&mut *tx).await?;
-        if last == i64::MAX {
-            sqlx::query!(
-                "UPDATE store.tier_mark SET minutes_packed = $1",
-                time::to_sql(hour + HOUR) as _
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
+        let whole = last == i64::MAX;
+        let (packed, host) = if whole { (hour + HOUR, i64::MIN) } else { (hour, last) };
+        sqlx::query!(
+            "UPDATE store.tier_mark SET minutes_packed = $1, packed_host = $2",
+            time::to_sql(packed) as _,
+            host
+        )
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
-        Ok(Some(last))
+        Ok(Some(whole))
     }
 }
 
