@@ -583,7 +583,7 @@ BEGIN
     FROM unnest(ids, froms, tos) AS g (host_id, f, t) JOIN store.host h ON h.host_id = g.host_id
     ORDER BY h.name, g.f;
 END $$;
-COMMENT ON FUNCTION fleet.coverage(timestamptz, timestamptz, interval, text) IS 'Stretches without a sample longer than longer_than, of one host or of all: host, gap_from, gap_to, length, and reason, the kinds of event beside it that explain a gap (reboot, restart, suspend, dropped); null: nothing tells. The last one of a host that is silent ends at until.';
+COMMENT ON FUNCTION fleet.coverage(timestamptz, timestamptz, interval, text) IS 'Stretches without a sample longer than longer_than (a minute at least), of one host or of all: host, gap_from, gap_to, length, and reason, the kinds of event beside it that explain a gap (reboot, restart, suspend, dropped); null: nothing tells. The last one of a host that is silent ends at until.';
 
 CREATE VIEW fleet.fleet_history AS
 SELECT m.bucket, m.hosts, m.with_window,

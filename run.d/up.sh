@@ -172,7 +172,11 @@ watch() {
     local part
     wait -n -p part || true
     case "${part:-}" in
-        "$COLLECTOR_PID") tail -n 15 "$DATA/log/collector.log" >&2 && fail "the collector ended" ;;
+        "$COLLECTOR_PID")
+            tail -n 15 "$DATA/log/collector.log" >&2
+            [ ! -e "$DATA/postgres/data/postmaster.pid" ] || say "Its Postgres goes on; the next start takes it over."
+            fail "the collector ended"
+            ;;
         "$AGENT_PID") tail -n 15 "$AGENT_DATA/log/agent.log" >&2 && fail "the agent ended" ;;
         *) tail -n 15 "$AGENT_DATA/log/fleet.log" >&2 && fail "the simulated fleet ended" ;;
     esac
@@ -197,7 +201,7 @@ sql() {
     [ "${1:-}" != --data ] || { state=(--data "${2:-}") && shift 2; }
     up_options "${state[@]}"
     need_postgres
-    [ -x "$BIN/truechimer" ] || fail "nothing is built yet: ./run up first"
+    [ -x "$BIN/truechimer" ] || fail "nothing is built in $TARGET yet: ./run up first (or set CARGO_TARGET_DIR as there)"
     [ -e "$DATA/postgres" ] || fail "no platform in $DATA: ./run up first, or name it with --data"
     local url
     url=$(collector db url --reader)

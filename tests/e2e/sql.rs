@@ -84,7 +84,7 @@ async fn the_questions_in_the_readme_can_be_asked() -> Result<()> {
     let house = House::start("").await?;
     // The hosts that it names.
     let named = "INSERT INTO store.host (host_uuid, name, credential_hash)
-                 VALUES (gen_random_uuid(), 'db-1', 'a'), (gen_random_uuid(), 'db-2', 'b')";
+                 VALUES (gen_random_uuid(), 'ctl-1', 'a'), (gen_random_uuid(), 'ctl-2', 'b')";
     sqlx::query(named).execute(&house.owner().await?).await?;
     let reader = house.reader().await?;
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"))?;
