@@ -32,7 +32,7 @@ pub struct Housekeeper {
     trusted: Gauge,
     doubted: Option<Doubt>,
     partitions_at: Instant,
-    /// Rollups are left to be corrected: the next round is due at once.
+    /// Rollups are left to be packed or corrected: the next round is due at once.
     unfinished: bool,
 }
 

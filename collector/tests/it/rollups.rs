@@ -1,16 +1,12 @@
 //! Rollups on their way: of minutes and hours, corrected, packed, gathered.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::Poll;
-
 use collector::clock;
 use sqlx::Row;
 use store::Store;
 use timebase::{Span, Timestamp};
 
 use crate::support::{World, eventually};
-use crate::tiers::{KEEP, UNROLLED, filled, later, number};
+use crate::tiers::{KEEP, UNROLLED, cut_off, filled, later, number};
 
 /// Proves that a history in minutes or hours shows the extremes, counts, gaps and worst states that the samples
 /// themselves show, whichever tier it comes from.
@@ -132,13 +128,8 @@ async fn packing_is_taken_up_again() {
         "SELECT count(*) FROM store.minute_block, store.tier_mark WHERE hour >= minutes_packed";
     let unpacked = "SELECT count(*) FROM store.tier_mark, public.base WHERE minutes_packed = hour - interval '2 hours'";
     for polls in 1.. {
-        let mut left = polls;
         let killed = Store::from_pool(world.sql().await);
-        let mut work = pin!(killed.maintain_tiers(rolled_up, &KEEP, 24));
-        let cut = std::future::poll_fn(|cx| {
-            left -= 1;
-            if left == 0 { Poll::Ready(None) } else { work.as_mut().poll(cx).map(Some) }
-        });
+        let cut = cut_off(polls, killed.maintain_tiers(rolled_up, &KEEP, 24));
         // All there is to do was done, if the one before is gone and holds it up no more.
         let _ = cut.await;
         if number(&pool, half).await > 0 {
@@ -235,16 +226,8 @@ async fn hours_are_gathered_by_host() {
     assert_eq!(number(&pool, PAGES).await, 24);
     let mut cuts = 0;
     for polls in (1..).step_by(3) {
-        let mut left = polls;
         let killed = Store::from_pool(world.sql().await);
-        let mut work = pin!(killed.maintain_tiers(clock::now(), &KEEP, 48));
-        let cut = std::future::poll_fn(|cx| {
-            if left == 0 {
-                return Poll::Ready(None);
-            }
-            left -= 1;
-            work.as_mut().poll(cx).map(Some)
-        });
+        let cut = cut_off(polls, killed.maintain_tiers(clock::now(), &KEEP, 48));
         match cut.await {
             Some(done) => {
                 done.unwrap();

@@ -83,6 +83,19 @@ pub(crate) async fn filled() -> (World, Store, PgPool) {
     (world, store, pool)
 }
 
+/// Polls `work` at most so often, then drops it; what it came to, if it came to an end.
+pub(crate) async fn cut_off<F: Future>(polls: u32, work: F) -> Option<F::Output> {
+    let (mut left, mut work) = (polls, pin!(work));
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
 /// When every hour that was filled is old enough.
 pub(crate) fn later() -> Timestamp<Utc> {
     clock::now() + HOUR.times(3)
@@ -135,17 +148,9 @@ async fn cut_off_anywhere() {
     let later = later();
     let mut cuts = 0;
     for polls in (1..).step_by(3) {
-        let mut left = polls;
         // Connections of its own, that die with it, as those of a process do.
         let killed = Store::from_pool(world.sql().await);
-        let mut work = pin!(killed.maintain_tiers(later, &KEEP, 24));
-        let cut = std::future::poll_fn(|cx| {
-            if left == 0 {
-                return Poll::Ready(None);
-            }
-            left -= 1;
-            work.as_mut().poll(cx).map(Some)
-        });
+        let cut = cut_off(polls, killed.maintain_tiers(later, &KEEP, 24));
         match cut.await {
             Some(done) => {
                 done.unwrap();
